@@ -1,0 +1,74 @@
+"""What every test shares: no network but loopback, one seed, a clean environment."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from acestep.handler import AceStepHandler
+
+
+LIBRARY = os.environ.get("ACESTEP_TEST_LIBRARY")  # set by `script/test --library DIR`
+collect_ignore = [] if LIBRARY else ["library"]
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+
+def _is_loopback(host: str) -> bool:
+    if host in {"localhost", ""}:
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _only_loopback() -> Iterator[None]:
+    """Any attempt to reach another host fails the test that made it."""
+    connect = socket.socket.connect
+
+    def guarded(self: socket.socket, address: object) -> None:
+        if self.family in {socket.AF_INET, socket.AF_INET6} and not _is_loopback(address[0]):  # type: ignore[index]
+            raise AssertionError(f"a test tried to reach {address!r}; only loopback is allowed")
+        connect(self, address)
+
+    patch = pytest.MonkeyPatch()
+    patch.setattr(socket.socket, "connect", guarded)
+    yield
+    patch.undo()
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settings of the person running the tests must not reach the code under test."""
+    for name in [key for key in os.environ if key.startswith("ACESTEP_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def tiny() -> AceStepHandler:
+    """The embedded few-step model, loaded once."""
+    return _embedded("tiny")
+
+
+@pytest.fixture(scope="session")
+def tiny_base() -> AceStepHandler:
+    """The embedded model with guidance, loaded once."""
+    return _embedded("tiny-base")
+
+
+def _embedded(name: str) -> AceStepHandler:
+    from acestep.cogrun.schema import PROJECT
+    from acestep.handler import AceStepHandler
+
+    handler = AceStepHandler()
+    handler.initialize_service(project_root=str(PROJECT), config_path=name, device="cpu")
+    return handler
