@@ -1,0 +1,174 @@
+"""How the denoising of one request runs: every sampling field of the request, judged against the model that plays it.
+
+In: ``GenerationParams`` and the model's row. Out: a frozen ``SamplingChoice`` plus the warnings. Imports no torch.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from acestep.checkpoints.registry import ModelSpec, Variant
+from acestep.errors import InputError, UnsupportedError
+from acestep.params import GenerationParams
+from acestep.sampling.schedule import STEPS_MAX, custom_schedule, make_schedule
+
+GUIDANCE_MAX, GUIDANCE_ADVISED_MAX = 30.0, 15.0
+SHIFT_MIN, SHIFT_MAX = 0.1, 10.0
+SOLVER_NAMES = ("euler", "heun", "pingpong")
+CFG_TYPES = ("apg", "cfg")
+INFER_METHODS = ("ode", "sde")
+_DEFAULTS = GenerationParams()
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingChoice:
+    """Everything the sampler needs to know, decided.
+
+    Attributes:
+        schedule: noise levels from 1 (or the first custom level) down to 0.
+        solver: a row of ``sampling.solvers.SOLVERS``.
+        guidance: a row of ``sampling.guidance.GUIDANCE``; ``none`` runs one forward a step.
+        guidance_scale: 1 when there is no guidance.
+        guidance_interval: (low, high) noise levels between which guidance acts.
+        shift: the timestep shift, None with custom levels.
+    """
+
+    schedule: tuple[float, ...]
+    solver: str
+    guidance: str
+    guidance_scale: float
+    guidance_interval: tuple[float, float]
+    shift: float | None
+
+    @property
+    def steps(self) -> int:
+        """Number of denoising steps."""
+        return len(self.schedule) - 1
+
+
+def choose_sampling(params: GenerationParams, model: ModelSpec) -> tuple[SamplingChoice, tuple[str, ...]]:
+    """Decide schedule, solver and guidance.
+
+    Returns:
+        The choice, and one sentence for every field that was changed or has no effect.
+
+    Raises:
+        InputError: a value out of range.
+        UnsupportedError: fields that contradict one another.
+    """
+    warnings: list[str] = []
+    schedule, shift = _schedule(params, model, warnings)
+    solver = _solver(params)
+    kind, scale = _guidance(params, model, warnings)
+    interval = _interval(params, model, warnings)
+    return SamplingChoice(schedule, solver, kind, scale, interval, shift), tuple(warnings)
+
+
+def check_number(field: str, value: object, low: float, high: float) -> float:
+    """``value`` as a finite float from ``low`` to ``high``.
+
+    Raises:
+        InputError: not a number, NaN, or out of range.
+    """
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not math.isfinite(value) or not low <= value <= high:
+        raise InputError.must(field, f"be a number from {low:g} to {high:g}", value)
+    return float(value)
+
+
+def _one_of(field: str, value: str, allowed: tuple[str, ...]) -> str:
+    if value not in allowed:
+        raise InputError.unknown(field, value, allowed)
+    return value
+
+
+def _schedule(
+    params: GenerationParams, model: ModelSpec, warnings: list[str]
+) -> tuple[tuple[float, ...], float | None]:
+    variant = model.variant
+    if params.timesteps:
+        schedule = custom_schedule(params.timesteps)
+        if params.shift is not None:
+            warnings.append("shift has no effect: timesteps gives the noise levels.")
+        return schedule, None
+    shift = variant.shift if params.shift is None else check_number("shift", params.shift, SHIFT_MIN, SHIFT_MAX)
+    return make_schedule(_steps(params.inference_steps, model, variant, warnings), shift), shift
+
+
+def _steps(asked: int | None, model: ModelSpec, variant: Variant, warnings: list[str]) -> int:
+    if asked is None:
+        return variant.steps
+    if isinstance(asked, bool) or not isinstance(asked, int):
+        raise InputError.must("inference_steps", "be a whole number", asked)
+    most = STEPS_MAX if variant.steps_cut else variant.steps_max
+    if not 1 <= asked <= most:
+        raise InputError.must("inference_steps", f"be from 1 to {most} for {model.name}", asked)
+    if asked > variant.steps_max:
+        warnings.append(f"inference_steps {asked} runs as {variant.steps_max}, the most {model.name} is made for.")
+        return variant.steps_max
+    if variant.steps_advised and asked < variant.steps_advised[0]:
+        low, high = variant.steps_advised
+        warnings.append(f"inference_steps {asked} is rough for {model.name}; {low} to {high} are recommended.")
+    return asked
+
+
+def _solver(params: GenerationParams) -> str:
+    solver = _one_of("scheduler_type", params.scheduler_type, SOLVER_NAMES)
+    method = _one_of("infer_method", params.infer_method, INFER_METHODS)
+    if solver == "pingpong" or (method == "sde" and solver == _DEFAULTS.scheduler_type):
+        return "sde"
+    if method == "sde":
+        raise UnsupportedError(
+            f"infer_method 'sde' does not go with scheduler_type {solver!r}; use scheduler_type 'euler'.",
+            field="infer_method",
+            value=method,
+        )
+    return solver
+
+
+def _guidance(params: GenerationParams, model: ModelSpec, warnings: list[str]) -> tuple[str, float]:
+    asked = params.guidance_scale
+    scale = model.variant.guidance if asked is None else check_number("guidance_scale", asked, 0.0, GUIDANCE_MAX)
+    kind = _one_of("cfg_type", params.cfg_type, CFG_TYPES)
+    if params.use_adg and kind != _DEFAULTS.cfg_type:
+        raise UnsupportedError(
+            f"use_adg does not go with cfg_type {kind!r}; leave cfg_type at {_DEFAULTS.cfg_type!r}.",
+            field="use_adg",
+            value=True,
+        )
+    if model.variant.guidance is None:
+        _warn_unguided(params, model, warnings)
+        return "none", 1.0
+    if scale is None or scale <= 1.0:
+        return "none", 1.0
+    if scale > GUIDANCE_ADVISED_MAX:
+        warnings.append(f"guidance_scale {scale:g} is high; above {GUIDANCE_ADVISED_MAX:g} songs tend to distort.")
+    return ("adg" if params.use_adg else kind), scale
+
+
+def _warn_unguided(params: GenerationParams, model: ModelSpec, warnings: list[str]) -> None:
+    unused = {
+        "guidance_scale": params.guidance_scale not in (None, 0, 1, _DEFAULTS.guidance_scale),
+        "cfg_type": params.cfg_type != _DEFAULTS.cfg_type,
+        "use_adg": params.use_adg,
+    }
+    warnings += [_unguided(field, model) for field, given in unused.items() if given]
+
+
+def _unguided(field: str, model: ModelSpec) -> str:
+    return f"{field} has no effect: {model.name} runs without guidance."
+
+
+def _interval(params: GenerationParams, model: ModelSpec, warnings: list[str]) -> tuple[float, float]:
+    low = check_number("cfg_interval_start", params.cfg_interval_start, 0.0, 1.0)
+    high = check_number("cfg_interval_end", params.cfg_interval_end, 0.0, 1.0)
+    if low > high:
+        raise InputError(
+            f"cfg_interval_start {low:g} must not exceed cfg_interval_end {high:g}.",
+            field="cfg_interval_start",
+            value=low,
+        )
+    if model.variant.guidance is None and (low, high) != (_DEFAULTS.cfg_interval_start, _DEFAULTS.cfg_interval_end):
+        warnings.append(_unguided("cfg_interval", model))
+    return low, high

@@ -1,0 +1,140 @@
+"""The loop from noise to latents.
+
+In: a network's velocity as a callable, noise, and frozen settings. Out: latents ``[B, T, C]``. Whatever the velocity
+depends on (conditions, caches, the condition switch of covers) is inside the callable, which sees the noise level and
+may change with it. Refuses to know models, tasks, devices and seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from acestep.errors import GenerationError
+from acestep.sampling.guidance import GUIDANCE, Combiner, Guidance, without_padding
+from acestep.sampling.solvers import SOLVERS, Draw
+
+
+class VelocityPair(Protocol):
+    """A network under its conditions and, when asked, under the null conditions too."""
+
+    def __call__(self, x: Tensor, t: float, *, guided: bool) -> tuple[Tensor, Tensor | None]:
+        """Velocities of the state ``x`` ``[B, T, C]`` (fp32) at noise level ``t``.
+
+        Returns:
+            The conditional velocity, and the null velocity if ``guided`` (else None): ``[B, T, C]``, any float dtype.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SamplerSettings:
+    """How a request is sampled.
+
+    Attributes:
+        schedule: falling noise levels that end with 0 (``schedule.make_schedule``).
+        solver: a key of ``solvers.SOLVERS``.
+        guidance: scale, kind and interval.
+    """
+
+    schedule: tuple[float, ...]
+    solver: str
+    guidance: Guidance
+
+
+@torch.no_grad()
+def sample(
+    velocity: VelocityPair,
+    noise: Tensor,
+    settings: SamplerSettings,
+    step_noise: Draw | None,
+    lengths: Sequence[int],
+    on_step: Callable[[int, int], None] | None = None,
+) -> Tensor:
+    """Carry ``noise`` along the flow down to noise level 0.
+
+    The state stays fp32 between steps whatever dtype the network computes in, and zero past each song's length. A
+    song gets the same latents alone and in a batch as far as ``velocity`` keeps songs apart.
+
+    Args:
+        velocity: the network.
+        noise: state at ``settings.schedule[0]``, ``[B, T, C]``.
+        settings: schedule, solver, guidance.
+        step_noise: fresh noise ``[B, T, C]``, zero past each song's length (``noise.ItemNoise``); None unless the
+            solver is stochastic.
+        lengths: latent frames of each song, 1 to T.
+        on_step: called with (steps done, steps in all) after each step; what it raises ends the run, uncaught.
+
+    Returns:
+        fp32 latents ``[B, T, C]``, zero past each song's length.
+
+    Raises:
+        GenerationError: the latents became NaN or infinite; names the first such step.
+        ValueError: ``lengths`` or ``step_noise`` do not fit, an error of the caller and not of the request.
+    """
+    solver = SOLVERS[settings.solver]
+    _check_call(noise, lengths, needs_noise=solver.stochastic and step_noise is None)
+    guided = _GuidedVelocity(velocity, settings.guidance, lengths)
+    stepper, draw = solver.make(), step_noise or _no_noise
+    total = len(settings.schedule) - 1
+    x = without_padding(noise.float(), lengths)
+    finite: list[Tensor] = []
+    for done, (t, t_next) in enumerate(pairwise(settings.schedule), start=1):
+        x = stepper.step(x, guided.predict(x, t), t, t_next, guided.correct, draw)
+        finite.append(x.isfinite().all())
+        if on_step is not None:
+            on_step(done, total)
+    _check_finite(finite)
+    return x
+
+
+class _GuidedVelocity:
+    """What a solver sees of the network: one fp32 velocity, guided where guidance is active, zero in the padding."""
+
+    def __init__(self, velocity: VelocityPair, guidance: Guidance, lengths: Sequence[int]) -> None:
+        kind = GUIDANCE[guidance.kind]
+        self._velocity, self._guidance, self._lengths = velocity, guidance, lengths
+        self._predictor, self._corrector = kind.make(guidance.scale), kind.corrector(guidance.scale)
+
+    def predict(self, x: Tensor, t: float) -> Tensor:
+        """The velocity that opens a step."""
+        return self._evaluate(x, t, self._predictor)
+
+    def correct(self, x: Tensor, t: float) -> Tensor:
+        """A further velocity within a step."""
+        return self._evaluate(x, t, self._corrector)
+
+    def _evaluate(self, x: Tensor, t: float, combiner: Combiner) -> Tensor:
+        guided = self._guidance.active(t)
+        v_cond, v_null = self._velocity(x, t, guided=guided)
+        v = v_cond.float()
+        if guided:
+            if v_null is None:
+                raise ValueError("velocity() returned no null half although it was asked for one")
+            v = combiner.combine(x, v, v_null.float(), t, self._lengths)
+        return without_padding(v, self._lengths)
+
+
+def _check_call(noise: Tensor, lengths: Sequence[int], *, needs_noise: bool) -> None:
+    songs, frames = noise.shape[:2]
+    if len(lengths) != songs or not all(1 <= length <= frames for length in lengths):
+        raise ValueError(f"lengths {list(lengths)} do not fit noise of {songs} songs and {frames} frames")
+    if needs_noise:
+        raise ValueError("a stochastic solver needs step_noise")
+
+
+def _no_noise() -> Tensor:
+    raise ValueError("a solver that is not marked stochastic asked for noise")
+
+
+def _check_finite(finite: Sequence[Tensor]) -> None:
+    """Read the verdicts of all steps at once: a GPU is waited for only here."""
+    verdicts = torch.stack(tuple(finite)).tolist()
+    if not all(verdicts):
+        step = verdicts.index(False) + 1
+        raise GenerationError(f"The latents became NaN or infinite at step {step} of {len(verdicts)}.")
