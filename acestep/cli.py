@@ -1,0 +1,199 @@
+"""Command-line door: ``acestep generate`` makes a song file, ``acestep info`` reads back how one was made.
+
+In: arguments. Out: files, one line per result, exit code 0; 2 for bad input, 1 for anything else that went wrong, 130
+when interrupted. Heavy imports happen inside the commands, so that ``--help`` and bad arguments answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from acestep import __version__
+from acestep.errors import AceStepError, InputError
+
+if TYPE_CHECKING:
+    from acestep.params import GenerationParams
+    from acestep.result import GenerationResult
+
+EXIT_OK, EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED = 0, 1, 2, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Returns:
+        The exit code.
+    """
+    arguments = _parser().parse_args(argv)
+    logging.basicConfig(level=logging.INFO if arguments.verbose else logging.ERROR, format="%(message)s")
+    logging.getLogger("acestep.inference").setLevel(logging.INFO if arguments.verbose else logging.CRITICAL)
+    try:
+        arguments.run(arguments)
+    except InputError as error:
+        return _complain(error, EXIT_INPUT)
+    except AceStepError as error:
+        return _complain(error, EXIT_FAILED)
+    except KeyboardInterrupt:
+        return _complain("interrupted", EXIT_INTERRUPTED)
+    return EXIT_OK
+
+
+def _complain(what: object, code: int) -> int:
+    sys.stderr.write(f"acestep: {what}\n")
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="acestep", description="Make music with ACE-Step 1.5.")
+    parser.add_argument("--version", action="version", version=f"acestep {__version__}")
+    parser.add_argument("-v", "--verbose", action="store_true", help="say what is loaded and decided")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_generate(commands.add_parser("generate", help="make a song from text", epilog=_GENERATE_EXAMPLE))
+    _add_info(commands.add_parser("info", help="show how a file was made", epilog="Example: acestep info song.flac"))
+    return parser
+
+
+_GENERATE_EXAMPLE = 'Example: acestep generate "calm piano with strings" --duration 30 --key "D minor" -o song.flac'
+
+
+def _add_generate(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_generate)
+    parser.add_argument("text", metavar="TEXT", help="the music in words")
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="FILE", help="its suffix names the format"
+    )
+    parser.add_argument("--lyrics", default="", metavar="FILE|TEXT", help="words to sing, or a text file with them")
+    parser.add_argument("--duration", type=float, default=-1.0, metavar="S", help="seconds; default: from the lyrics")
+    parser.add_argument("--instrumental", action="store_true", help="nobody sings")
+    parser.add_argument("--bpm", type=int, help="beats per minute")
+    parser.add_argument("--key", default="", help="such as 'F# minor'")
+    parser.add_argument("--timesignature", default="", help="2, 3, 4 or 6")
+    parser.add_argument("--language", default="unknown", help="language code of the singing")
+    parser.add_argument("--reference", metavar="FILE", help="recording whose timbre is taken over")
+    parser.add_argument("--seed", type=int, default=-1, help="-1 is random")
+    parser.add_argument("--batch-size", type=int, default=1, metavar="N", help="songs at once, 1 to 8")
+    parser.add_argument("--steps", type=int, help="denoising steps")
+    parser.add_argument("--guidance", type=float, help="guidance scale (base and sft models)")
+    parser.add_argument("--shift", type=float, help="timestep shift")
+    parser.add_argument("--solver", default="euler", help="euler, heun or pingpong")
+    parser.add_argument("--sample-rate", type=int, default=48_000, metavar="HZ", help="48000 or 44100")
+    parser.add_argument("--format", help="wav24 or wav32 for a .wav; default: what the suffix says")
+    parser.add_argument("--model", default="auto", help="model name; auto decides by device")
+    parser.add_argument("--device", default="auto", help="auto, cuda or cpu")
+    parser.add_argument("--offload", action="store_true", help="one network at a time on the GPU")
+
+
+def _add_info(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_info)
+    parser.add_argument("file", type=Path, metavar="FILE", help="a file this project wrote")
+
+
+def _generate(arguments: argparse.Namespace) -> None:
+    from acestep.handler import AceStepHandler
+    from acestep.inference import generate_music
+    from acestep.llm_inference import LLMHandler
+    from acestep.output.writer import check_writable
+    from acestep.params import GenerationConfig
+
+    audio_format = arguments.format or _format_of(arguments.output)
+    check_writable(arguments.output.parent)
+    params = _params(arguments)
+    config = GenerationConfig(batch_size=arguments.batch_size, audio_format=audio_format)
+    handler = AceStepHandler()
+    line, _ = handler.initialize_service(".", arguments.model, arguments.device, arguments.offload)
+    sys.stderr.write(f"{line}\n")
+    with (
+        tempfile.TemporaryDirectory(dir=arguments.output.parent, prefix=".acestep-") as folder,
+        _progress() as report,
+    ):
+        result = generate_music(handler, LLMHandler(), params, config, folder, report)
+        result.check()
+        written = _publish(result, arguments.output)
+    for path, audio in zip(written, result.audios, strict=True):
+        sys.stdout.write(f"{path}  seed {audio['params']['seed']}\n")
+
+
+def _params(arguments: argparse.Namespace) -> GenerationParams:
+    from acestep.params import GenerationParams
+
+    return GenerationParams(
+        caption=arguments.text,
+        lyrics=_text_or_file(arguments.lyrics),
+        instrumental=arguments.instrumental,
+        vocal_language=arguments.language,
+        bpm=arguments.bpm,
+        keyscale=arguments.key,
+        timesignature=arguments.timesignature,
+        duration=arguments.duration,
+        reference_audio=arguments.reference,
+        seed=arguments.seed,
+        inference_steps=arguments.steps,
+        guidance_scale=arguments.guidance,
+        shift=arguments.shift,
+        scheduler_type=arguments.solver,
+        sample_rate=arguments.sample_rate,
+        thinking=False,
+    )
+
+
+def _format_of(output: Path) -> str:
+    """The first format kept under this file's suffix."""
+    from acestep.output.formats import FORMATS
+
+    for name, row in FORMATS.items():
+        if row.extension == output.suffix.lower():
+            return name
+    suffixes = dict.fromkeys(row.extension for row in FORMATS.values())
+    raise InputError.unknown("output", output.name, (f"NAME{suffix}" for suffix in suffixes))
+
+
+def _text_or_file(given: str) -> str:
+    """Lyrics as typed, or the text of the file they name."""
+    if "\n" in given or len(given) > 255 or not Path(given).is_file():
+        return given
+    try:
+        return Path(given).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"lyrics: {given!r} is not a readable UTF-8 text file.", field="lyrics", value=given
+        ) from error
+
+
+def _publish(result: GenerationResult, output: Path) -> list[Path]:
+    """Move the finished files to where they were asked for; several get their number before the suffix."""
+    several = len(result.audios) > 1
+    written = []
+    for number, audio in enumerate(result.audios, start=1):
+        target = output.with_stem(f"{output.stem}-{number}") if several else output
+        written.append(Path(audio["path"]).replace(target))
+    return written
+
+
+class _progress:  # noqa: N801 - used as a function
+    """A progress bar on a terminal, nothing in a pipe."""
+
+    def __enter__(self) -> Callable[[float, str], None]:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        columns = TextColumn("{task.description:<24}"), BarColumn(), TimeElapsedColumn()
+        self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
+        self._bar.start()
+        task = self._bar.add_task("starting", total=1.0)
+        return lambda share, stage: self._bar.update(task, completed=share, description=stage)
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.stop()
+
+
+def _info(arguments: argparse.Namespace) -> None:
+    from acestep.output.tags import read_recipe
+
+    sys.stdout.write(json.dumps(read_recipe(arguments.file), ensure_ascii=False, indent=2) + "\n")

@@ -1,0 +1,95 @@
+"""Prompts become embeddings: a causal Qwen3 embedding model reads the caption, its embedding table the lyrics.
+
+In: prompt strings. Out: token ids and ``[1, L, D]`` states. Refuses to know what prompts say and where weights lie.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+
+from acestep.constants import CAPTION_TOKENS_MAX, LYRICS_TOKENS_MAX
+from acestep.errors import InputError, WeightsError
+
+END_OF_TEXT = "<|endoftext|>"
+
+
+@dataclass(frozen=True, slots=True)
+class PromptTokens:
+    """Token ids of one song's two prompts."""
+
+    text: tuple[int, ...]
+    lyric: tuple[int, ...]
+
+
+class PromptTokenizer:
+    """Turns prompts into ids as the published tokenizer does, but never reads a control token out of user text.
+
+    Args:
+        tokenizer: a byte-level BPE whose vocabulary holds ``<|endoftext|>``.
+
+    Raises:
+        WeightsError: the vocabulary lacks the end marker.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        end = tokenizer.token_to_id(END_OF_TEXT)
+        if end is None:
+            raise WeightsError(f"The tokenizer of the text encoder has no {END_OF_TEXT} token.")
+        tokenizer.encode_special_tokens = True  # "<|...|>" typed by a user is plain text
+        self._tokenizer = tokenizer
+        self._end = end
+
+    def __call__(self, text_prompt: str, lyric_prompt: str) -> PromptTokens:
+        """Ids of both prompts, each with its end markers.
+
+        Raises:
+            InputError: a prompt is longer than the networks read (256 and 2,048 tokens); says both counts.
+        """
+        newline = self._ids("\n")
+        text = (*self._ids(text_prompt), self._end, *newline, self._end)
+        lyric = (*self._ids(lyric_prompt), self._end, self._end)
+        _check_length("caption", text, CAPTION_TOKENS_MAX)
+        _check_length("lyrics", lyric, LYRICS_TOKENS_MAX)
+        return PromptTokens(text, lyric)
+
+    def _ids(self, text: str) -> list[int]:
+        return self._tokenizer.encode(text, add_special_tokens=False).ids
+
+
+def _check_length(field: str, ids: Sequence[int], most: int) -> None:
+    if len(ids) > most:
+        raise InputError(
+            f"Tokenization error: {field} makes a prompt of {len(ids)} tokens, the model reads at most {most}; "
+            f"shorten it by about {len(ids) - most} tokens.",
+            field=field,
+            value=len(ids),
+        )
+
+
+class TextEncoder(nn.Module):
+    """The two uses of the text network.
+
+    Args:
+        network: a transformers decoder whose forward takes ``input_ids`` and returns ``last_hidden_state``.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def caption_states(self, ids: Sequence[int]) -> Tensor:
+        """Last hidden states of the text prompt, ``[1, L, D]``."""
+        return self.network(input_ids=self._batch(ids), use_cache=False).last_hidden_state
+
+    def lyric_states(self, ids: Sequence[int]) -> Tensor:
+        """Rows of the embedding table, no context, ``[1, L, D]``."""
+        return self.network.get_input_embeddings()(self._batch(ids))
+
+    def _batch(self, ids: Sequence[int]) -> Tensor:
+        device = self.network.get_input_embeddings().weight.device
+        return torch.tensor([ids], dtype=torch.long, device=device)  # [1, L]

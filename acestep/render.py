@@ -1,0 +1,230 @@
+"""The way from plans to waveforms: prompts, conditions, denoising, decoding. One function call per stage.
+
+In: a ``Request`` and one ``Plan`` per song. Out: a ``Rendering``. Refuses to know files, formats and doors.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from acestep.audio.codec import Codec
+from acestep.checkpoints.family import Family
+from acestep.conditioning.conditions import Conditions, SongConditions
+from acestep.conditioning.context import SilenceLatents, full_context
+from acestep.conditioning.prompt import lyric_prompt, text_prompt
+from acestep.conditioning.reference import timbre_excerpt
+from acestep.conditioning.text import PromptTokens
+from acestep.constants import LATENT_CHANNELS, SAMPLE_RATE, SAMPLES_PER_FRAME, TIMBRE_FRAMES
+from acestep.denoise import Denoiser
+from acestep.devices import Residency
+from acestep.errors import GenerationError
+from acestep.planner.plan import Plan
+from acestep.request import Request
+from acestep.sampling.guidance import Guidance
+from acestep.sampling.noise import ItemNoise, item_noise
+from acestep.sampling.sampler import SamplerSettings, sample
+from acestep.tasks import COVER_INSTRUCTION, TEXT2MUSIC_INSTRUCTION
+
+Progress = Callable[[float, str], None]
+STARTED, CONDITIONED, DENOISED, DECODED = 0.02, 0.05, 0.85, 0.95  # share of the whole when a stage ends
+
+
+@dataclass(frozen=True, slots=True)
+class Song:
+    """One finished song: its plan and seed, latents ``[T, C]`` and waveform ``[2, S]`` (fp32, CPU, 48 kHz, uncut)."""
+
+    plan: Plan
+    seed: int
+    latents: Tensor
+    waveform: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Rendering:
+    """A finished batch and what it was made from; seconds per stage in ``timings``."""
+
+    songs: tuple[Song, ...]
+    conditions: Conditions
+    tokens: tuple[PromptTokens, ...]
+    timings: dict[str, float]
+
+
+@dataclass(slots=True)
+class Stopwatch:
+    """Seconds per named stage; waits for the GPU so that a stage pays for its own work."""
+
+    device: torch.device
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def measure(self, stage: str) -> Iterator[None]:
+        """Add the time of the block to ``stage``."""
+        start = time.perf_counter()
+        yield
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
+
+
+class Renderer:
+    """Plays plans on one family of networks.
+
+    Args:
+        family: loaded networks.
+        offload: keep only the network in use on the device.
+    """
+
+    def __init__(self, family: Family, *, offload: bool = False) -> None:
+        self.family = family
+        self._device, self._dtype = family.placement.device, family.placement.dtype
+        self._residency = Residency(family.networks, self._device, offload=offload)
+        self._silence = SilenceLatents(family.silence).to(self._device, self._dtype)
+
+    @property
+    def codebook_size(self) -> int:
+        """Number of semantic codes the transformer knows."""
+        return self.family.model.config.codebook_size
+
+    def tokenize(self, request: Request, plans: Sequence[Plan]) -> tuple[PromptTokens, ...]:
+        """Prompts of every song as token ids; too long a prompt is an ``InputError``. Runs no network."""
+        return tuple(
+            self.family.tokenizer(text_prompt(plan, _instruction(request, plan)), lyric_prompt(plan))
+            for plan in plans
+        )
+
+    @torch.inference_mode()
+    def render(
+        self,
+        request: Request,
+        plans: Sequence[Plan],
+        reference: Tensor | None = None,
+        progress: Progress | None = None,
+    ) -> Rendering:
+        """Make one song per plan.
+
+        Args:
+            request: with one seed per plan.
+            plans: what to play.
+            reference: ``[2, S]`` at 48 kHz, the timbre to take over.
+            progress: called with (share done, stage); what it raises ends the run.
+
+        Raises:
+            InputError: a prompt is too long.
+            GenerationError: the latents are not finite, or all zero.
+        """
+        report = progress or _silent
+        watch = Stopwatch(self._device)
+        tokens = self.tokenize(request, plans)
+        report(STARTED, "conditioning")
+        with watch.measure("encoder"):
+            conditions = self._conditions(request, plans, tokens, reference)
+        with watch.measure("diffusion"):
+            latents = self._denoise(request, conditions, report)
+        with watch.measure("vae_decode"):
+            waveforms = self._decode(latents, conditions.frames, report)
+        songs = tuple(
+            Song(plan, seed, latent[:frames].cpu(), waveform)
+            for plan, seed, latent, frames, waveform in zip(
+                plans, request.seeds, latents, conditions.frames, waveforms, strict=True
+            )
+        )
+        return Rendering(songs, conditions, tokens, watch.seconds)
+
+    def _conditions(
+        self, request: Request, plans: Sequence[Plan], tokens: Sequence[PromptTokens], reference: Tensor | None
+    ) -> Conditions:
+        states = self._prompt_states(tokens)
+        timbres = self._timbres(request.seeds, reference)
+        with self._residency.resident("dit") as model:
+            songs = [
+                SongConditions(
+                    encoder_states=_encode(model, *states[ids], timbre),
+                    context=full_context(self._source(model, plan)),
+                )
+                for plan, ids, timbre in zip(plans, tokens, timbres, strict=True)
+            ]
+        return Conditions.collate(songs)
+
+    def _prompt_states(self, tokens: Sequence[PromptTokens]) -> dict[PromptTokens, tuple[Tensor, Tensor]]:
+        """Caption and lyric states of each different pair of prompts."""
+        with self._residency.resident("text_encoder") as encoder:
+            return {ids: (encoder.caption_states(ids.text), encoder.lyric_states(ids.lyric)) for ids in set(tokens)}
+
+    def _timbres(self, seeds: Sequence[int], reference: Tensor | None) -> list[Tensor]:
+        """Latents ``[1, 750, C]`` of the seeded excerpt of each song, or of silence."""
+        if reference is None:
+            return [self._silence.first(TIMBRE_FRAMES)] * len(seeds)
+        with self._residency.resident("vae") as vae:
+            excerpts = [timbre_excerpt(reference, seed)[None].to(self._device) for seed in seeds]
+            return [Codec(vae).encode(excerpt).to(self._dtype) for excerpt in excerpts]
+
+    def _source(self, model: torch.nn.Module, plan: Plan) -> Tensor:
+        """Source latents ``[1, T, C]``: what the plan's codes spell, else silence of the plan's length."""
+        if not plan.audio_codes:
+            return self._silence.first(latent_frames(plan.duration_s))
+        codes = torch.tensor([plan.audio_codes], device=self._device)  # [1, K]
+        return model.codes_to_latents(codes).to(self._dtype)  # [1, 5 K, C]
+
+    def _denoise(self, request: Request, conditions: Conditions, report: Progress) -> Tensor:
+        choice = request.sampling
+        settings = SamplerSettings(
+            choice.schedule,
+            choice.solver,
+            Guidance(choice.guidance_scale, choice.guidance, choice.guidance_interval),
+        )
+        lengths = conditions.frames
+        noise = item_noise(request.seeds, lengths, LATENT_CHANNELS).to(self._device)
+        fresh = ItemNoise(request.seeds, LATENT_CHANNELS)
+        guided = any(settings.guidance.active(level) for level in choice.schedule)
+
+        def on_step(done: int, total: int) -> None:
+            report(_between(CONDITIONED, DENOISED, done / total), f"denoising step {done}/{total}")
+
+        with self._residency.resident("dit") as model:
+            velocity = Denoiser(model, conditions, guided=guided)
+            latents = sample(
+                velocity, noise, settings, lambda: fresh.draw(lengths).to(self._device), lengths, on_step
+            )
+        if not latents.any():
+            raise GenerationError("The networks produced all-zero latents.")
+        return latents
+
+    def _decode(self, latents: Tensor, frames: Sequence[int], report: Progress) -> list[Tensor]:
+        def on_chunk(done: int, total: int) -> None:
+            report(_between(DENOISED, DECODED, done / total), f"decoding {done}/{total}")
+
+        with self._residency.resident("vae") as vae:
+            return [song.float().cpu() for song in Codec(vae).decode_each(latents, frames, on_chunk=on_chunk)]
+
+
+def latent_frames(seconds: float) -> int:
+    """Latent frames that cover ``seconds``; the waveform is cut to the exact sample afterwards."""
+    return -(-round(seconds * SAMPLE_RATE) // SAMPLES_PER_FRAME)
+
+
+def _encode(model: torch.nn.Module, caption: Tensor, lyric: Tensor, timbre: Tensor) -> Tensor:
+    """Packed encoder states ``[1, L, E]`` of one song, every row valid."""
+    everything = [torch.ones(states.shape[:2], dtype=torch.bool, device=states.device) for states in (caption, lyric)]
+    order = torch.zeros(1, dtype=torch.long, device=timbre.device)
+    return model.encode_conditions(caption, everything[0], lyric, everything[1], timbre, order)[0]
+
+
+def _instruction(request: Request, plan: Plan) -> str:
+    """Songs that are played from codes are covers of them, unless the caller wrote an instruction."""
+    if plan.audio_codes and request.instruction == TEXT2MUSIC_INSTRUCTION:
+        return COVER_INSTRUCTION
+    return request.instruction
+
+
+def _between(low: float, high: float, share: float) -> float:
+    return round(low + (high - low) * share, 4)
+
+
+def _silent(share: float, stage: str) -> None:
+    """Progress that nobody watches."""

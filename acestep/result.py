@@ -1,0 +1,132 @@
+"""What ``generate_music`` gives back: the published result value, and how a finished batch becomes one.
+
+In: a request, a rendering, finished waveforms. Out: ``GenerationResult``. Refuses to know files and networks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import torch
+
+from acestep.errors import AceStepError
+from acestep.params import GenerationParams
+from acestep.render import Rendering
+from acestep.request import Request
+
+SUCCESS = "✅ Generation completed successfully!"
+
+
+@dataclass
+class GenerationResult:
+    """The outcome of one call.
+
+    Attributes:
+        audios: one dictionary per song: ``path`` ("" when not saved), ``tensor`` ``[2, S]`` fp32 on the CPU, ``key``
+            (UUID of the parameters), ``sample_rate``, ``params`` (effective, with ``seed``), ``silent``.
+        status_message: lines for a person.
+        extra_outputs: tensors of the run on the CPU, ``time_costs``, ``lm_metadata``, ``seed_value``.
+        success: False when ``error`` says why not.
+        error: one sentence, or None.
+        cause: the exception behind ``error``.
+    """
+
+    audios: list[dict[str, Any]] = field(default_factory=list)
+    status_message: str = ""
+    extra_outputs: dict[str, Any] = field(default_factory=dict)
+    success: bool = True
+    error: str | None = None
+    cause: AceStepError | None = field(default=None, repr=False)
+
+    @classmethod
+    def failed(cls, error: AceStepError) -> GenerationResult:
+        """A result that holds nothing but the reason."""
+        return cls(status_message=f"Error: {error}", success=False, error=str(error), cause=error)
+
+    def check(self) -> None:
+        """Raise what made the call fail; nothing when it succeeded.
+
+        Raises:
+            AceStepError: the original error, for doors that speak in exceptions and exit codes.
+        """
+        if self.cause is not None:
+            raise self.cause
+
+
+def effective_params(
+    params: GenerationParams, request: Request, index: int, rendering: Rendering, model: str
+) -> dict[str, Any]:
+    """The parameters song ``index`` was really made with; the caller's object is left alone."""
+    plan = rendering.songs[index].plan
+    filled = replace(
+        params,
+        instruction=request.instruction,
+        caption=plan.caption,
+        lyrics=plan.lyrics,
+        vocal_language=plan.metadata.language,
+        bpm=plan.metadata.bpm,
+        keyscale=plan.metadata.keyscale,
+        timesignature=plan.metadata.timesignature,
+        duration=plan.duration_s,
+        inference_steps=request.sampling.steps,
+        guidance_scale=request.sampling.guidance_scale,
+        shift=request.sampling.shift,
+        seed=request.seeds[index],
+    )
+    timesteps = None if params.timesteps is None else list(params.timesteps)
+    return {**asdict(filled), "timesteps": timesteps, "model": model}
+
+
+def params_key(params: dict[str, Any]) -> str:
+    """A UUID-shaped name that is the same for the same parameters: SHA-256 of their sorted JSON, first 128 bits."""
+    digest = hashlib.sha256(json.dumps(params, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+    return "-".join((digest[:8], digest[8:12], digest[12:16], digest[16:20], digest[20:32]))
+
+
+def time_costs(seconds: dict[str, float], steps: int) -> dict[str, float]:
+    """Seconds per stage under the published names."""
+    encoder, diffusion, decode = (seconds.get(stage, 0.0) for stage in ("encoder", "diffusion", "vae_decode"))
+    total = encoder + diffusion + decode
+    return {
+        "dit_encoder_time_cost": encoder,
+        "dit_diffusion_time_cost": diffusion,
+        "dit_diffusion_per_step_time_cost": diffusion / steps,
+        "dit_vae_decode_time_cost": decode,
+        "dit_offload_time_cost": 0.0,
+        "dit_total_time_cost": total,
+        "pipeline_total_time": total,
+    }
+
+
+def extra_outputs(request: Request, rendering: Rendering) -> dict[str, Any]:
+    """The run's tensors, padded ``[B, T, ...]`` and on the CPU, under the published names."""
+    conditions = rendering.conditions
+    latents = _padded([song.latents for song in rendering.songs])  # [B, T, C]
+    source, mask = conditions.context.cpu().chunk(2, dim=-1)  # [B, T, C] each
+    frames = torch.arange(latents.shape[1])[None] < torch.tensor(conditions.frames)[:, None]  # [B, T]
+    return {
+        "pred_latents": latents,
+        "latents": latents,
+        "target_latents": source,
+        "src_latents": source,
+        "chunk_masks": mask,
+        "masks": frames,
+        "latent_masks": frames,
+        "spans": [("full", 0, count) for count in conditions.frames],
+        "context_latents": conditions.context.cpu(),
+        "encoder_hidden_states": conditions.encoder_states.cpu(),
+        "encoder_attention_mask": conditions.encoder_mask.cpu(),
+        "lyric_token_idss": _padded([torch.tensor(ids.lyric) for ids in rendering.tokens]),
+        "seed_value": ", ".join(map(str, request.seeds)),
+        "time_costs": time_costs(rendering.timings, request.sampling.steps),
+        "lm_metadata": None,
+        "warnings": list(request.warnings),
+    }
+
+
+def _padded(items: Sequence[torch.Tensor]) -> torch.Tensor:
+    return torch.nn.utils.rnn.pad_sequence(list(items), batch_first=True)

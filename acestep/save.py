@@ -1,0 +1,92 @@
+"""A finished song goes to disk with its tags and its recipe.
+
+In: samples, the song, the request. Out: the path written. Refuses to know encoders and tag systems (``output/``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from acestep import __version__
+from acestep.audio.io import Audio
+from acestep.checkpoints.registry import ModelSpec
+from acestep.output.recipe import ModelUsed, OutputMade, SourceUsed, build_recipe, title_from_caption
+from acestep.output.tags import SongTags
+from acestep.output.writer import write_audio
+from acestep.render import Song
+from acestep.request import Request
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """What made the song, for the recipe.
+
+    Attributes:
+        model: registry row of the transformer.
+        reason: why this model.
+        timings: seconds per stage.
+        reference: the timbre reference, or None.
+    """
+
+    model: ModelSpec
+    reason: str
+    timings: Mapping[str, float]
+    reference: Audio | None
+
+
+def save_song(
+    samples: np.ndarray,
+    path: Path,
+    song: Song,
+    request: Request,
+    effective: Mapping[str, Any],
+    provenance: Provenance,
+) -> Path:
+    """Write one song.
+
+    Args:
+        samples: finished, ``[2, S]`` at ``request.sample_rate``.
+        path: target, with the format's suffix.
+        effective: parameters the song was really made with.
+
+    Raises:
+        OutputError: it cannot be written; nothing is left behind.
+    """
+    name = request.audio_format.name
+    recipe = build_recipe(
+        version=__version__,
+        task=request.task.name,
+        parameters=effective,
+        seeds=[song.seed],
+        models={"dit": _model_used(provenance), "lm": None},
+        output=OutputMade(name, request.sample_rate, samples.shape[1]),
+        plan=song.plan.to_dict(),
+        reference=_source_used(provenance.reference),
+        warnings=request.warnings,
+        timing=provenance.timings,
+    )
+    return write_audio(samples, request.sample_rate, path, name, _tags(song), recipe)
+
+
+def _model_used(provenance: Provenance) -> ModelUsed:
+    return ModelUsed(provenance.model.name, provenance.model.revision, reason=provenance.reason)
+
+
+def _source_used(audio: Audio | None) -> SourceUsed | None:
+    return None if audio is None else SourceUsed(audio.sha256, audio.duration_s)
+
+
+def _tags(song: Song) -> SongTags:
+    metadata = song.plan.metadata
+    return SongTags(
+        title=title_from_caption(song.plan.caption),
+        lyrics=song.plan.lyrics,
+        bpm=metadata.bpm,
+        key=metadata.keyscale,
+        language=metadata.language,
+    )

@@ -1,0 +1,106 @@
+"""The literals in ``predict.py`` equal the tables of the package; the schema lists what the product promises."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import pytest
+
+from acestep.checkpoints.registry import MODELS
+from acestep.cogrun.schema import PROJECT, openapi_document
+from acestep.cogrun.static import read_signature
+from acestep.constants import BATCH_MAX, BPM_MAX, BPM_MIN, DURATION_MAX_S, LANGUAGES, SAMPLE_RATE, SEED_MAX
+from acestep.output.formats import ANY_RATE, FORMATS
+from acestep.params import GenerationConfig, GenerationParams
+from acestep.sampling import choice
+from acestep.tasks import TASKS
+
+
+@pytest.fixture(scope="module")
+def schemas() -> dict[str, Any]:
+    return openapi_document(read_signature(PROJECT / "predict.py"))["components"]["schemas"]
+
+
+@pytest.fixture(scope="module")
+def inputs(schemas: dict[str, Any]) -> dict[str, Any]:
+    return schemas["Input"]["properties"]
+
+
+def test_nothing_is_required(schemas: dict[str, Any]) -> None:
+    assert schemas["Input"].get("required", []) == []
+
+
+def test_one_file_comes_back(schemas: dict[str, Any]) -> None:
+    assert (schemas["Output"]["type"], schemas["Output"]["format"]) == ("string", "uri")
+
+
+@pytest.mark.parametrize(
+    ("name", "table"),
+    [
+        ("task", list(TASKS)),
+        ("model", ["auto", *(name for name, spec in MODELS.items() if spec.released)]),
+        ("vocal_language", list(LANGUAGES)),
+        ("scheduler_type", list(choice.SOLVER_NAMES)),
+        ("cfg_type", list(choice.CFG_TYPES)),
+        ("infer_method", list(choice.INFER_METHODS)),
+        ("output_format", list(FORMATS)),
+        ("sample_rate", list(ANY_RATE)),
+    ],
+)
+def test_choices_are_the_tables(schemas: dict[str, Any], name: str, table: list[object]) -> None:
+    assert schemas[name]["enum"] == table
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high"),
+    [
+        ("audio_duration", -1, DURATION_MAX_S),
+        ("bpm", BPM_MIN, BPM_MAX),
+        ("seed", -1, SEED_MAX),
+        ("infer_steps", 1, choice.STEPS_MAX),
+        ("guidance_scale", 0, choice.GUIDANCE_MAX),
+        ("shift", choice.SHIFT_MIN, choice.SHIFT_MAX),
+        ("cfg_interval_start", 0, 1),
+        ("cfg_interval_end", 0, 1),
+        ("batch_size", 1, BATCH_MAX),
+    ],
+)
+def test_bounds_are_the_constants(inputs: dict[str, Any], name: str, low: float, high: float) -> None:
+    assert (inputs[name]["minimum"], inputs[name]["maximum"]) == (low, high)
+
+
+RENAMED = {"caption": "prompt", "duration": "audio_duration", "inference_steps": "infer_steps", "task_type": "task"}
+OWN_DEFAULT = {  # the Cog door's default differs from Python's on purpose
+    "audio_duration": 30.0,
+    "instruction": "",
+    "infer_steps": None,
+    "seed": None,
+    "guidance_scale": None,
+    "thinking": None,
+    "timesteps": "",
+    "batch_size": 1,
+    "output_format": "wav",
+    "seeds": "",
+}
+
+
+def test_defaults_are_those_of_the_python_api(inputs: dict[str, Any]) -> None:
+    python = {**vars(GenerationParams()), **vars(GenerationConfig())}
+    python = {RENAMED.get(name, name): value for name, value in python.items()}
+    for name, shown in inputs.items():
+        expected = OWN_DEFAULT.get(name, python.get(name, shown["default"]))
+        assert shown["default"] == expected, name
+    assert inputs["sample_rate"]["default"] == SAMPLE_RATE
+
+
+def test_every_input_is_described(inputs: dict[str, Any]) -> None:
+    assert all(len(shown["description"]) > 15 for shown in inputs.values())
+
+
+def test_the_order_is_the_order_of_the_signature(inputs: dict[str, Any]) -> None:
+    from predict import Predictor
+
+    names = list(inspect.signature(Predictor.predict).parameters)[1:]
+    assert sorted(inputs, key=lambda name: inputs[name]["x-order"]) == names
+    assert names[:6] == ["task", "prompt", "lyrics", "audio_duration", "instrumental", "model"]

@@ -1,0 +1,126 @@
+"""``predict.py`` on the real Cog runtime over loopback, with the embedded model."""
+
+from __future__ import annotations
+
+import base64
+import io
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from acestep.cogrun.schema import PROJECT
+from acestep.errors import InputError
+from acestep.output.tags import read_recipe
+
+from cog_server import CogServer, WebhookSink, decoded
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[CogServer]:
+    with CogServer(PROJECT, {"ACESTEP_MODEL": "tiny", "OMP_NUM_THREADS": "2"}) as running:
+        yield running
+
+
+def saved(output: str, folder: Path, name: str) -> Path:
+    path = folder / name
+    path.write_bytes(decoded(output))
+    return path
+
+
+def test_setup_says_what_it_loaded_with_seconds_and_bytes(server: CogServer) -> None:
+    text = "\n".join(server.printed)
+    for stage in ("transformer", "vae", "text encoder"):
+        assert f"setup: {stage} " in text
+    assert "bytes" in text
+    assert "setup: warm-up" in text
+    assert "Loaded tiny (asked for by name) on cpu, float32" in text
+
+
+def test_a_prediction_returns_a_song(server: CogServer, tmp_path: Path) -> None:
+    answer = server.predict({"prompt": "calm piano", "audio_duration": 10, "seed": 3, "keyscale": "am"})
+    assert answer["status"] == "succeeded"
+    path = saved(answer["output"], tmp_path, "song.wav")
+    info = sf.info(path)
+    assert (info.frames, info.samplerate, info.channels, info.subtype) == (480_000, 48_000, 2, "PCM_16")
+    recipe = read_recipe(path)
+    assert recipe["seeds"] == [3]
+    assert recipe["parameters"]["keyscale"] == "A minor"
+    lines = [line for line in answer["logs"].splitlines() if "|" in line]
+    assert any(line.lstrip().startswith("45%|") or "denoising step 4/8" in line for line in lines)
+    assert answer["metrics"]["timing"]["dit_total_time_cost"] > 0
+    assert "Seeds: 3" in answer["logs"]
+
+
+def test_the_same_seed_is_the_same_file_content(server: CogServer, tmp_path: Path) -> None:
+    request = {"prompt": "x", "audio_duration": 10, "seed": 8}
+    first, second = (sf.read(io.BytesIO(decoded(server.predict(request)["output"])))[0] for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+
+
+def test_a_batch_can_come_back_whole(server: CogServer) -> None:
+    answer = server.predict({"prompt": "x", "audio_duration": 10, "batch_size": 2, "seeds": "5", "return_all": True})
+    with zipfile.ZipFile(io.BytesIO(decoded(answer["output"]))) as archive:
+        names = archive.namelist()
+    assert [name[:3] for name in names] == ["00-", "01-"]
+    assert all(name.endswith(".wav") for name in names)
+
+
+def test_a_reference_can_be_sent_as_data(server: CogServer, tmp_path: Path) -> None:
+    tone = io.BytesIO()
+    sf.write(tone, 0.2 * np.sin(np.arange(96_000) / 20), 48_000, format="WAV")
+    uri = "data:audio/wav;base64," + base64.b64encode(tone.getvalue()).decode()
+    answer = server.predict({"prompt": "x", "audio_duration": 10, "reference_audio": uri, "output_format": "flac"})
+    recipe = read_recipe(saved(answer["output"], tmp_path, "song.flac"))
+    assert recipe["sources"]["reference"]["duration_s"] == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"prompt": ""}, "caption and lyrics are both empty"),
+        ({"audio_duration": 5}, "Invalid audio duration: duration must be 10 to 600"),
+        ({"keyscale": "H minor"}, "keyscale 'H minor' is not a key"),
+        ({"task": "lego"}, "task_type 'lego' is not available in this version yet"),
+        ({"thinking": True}, "thinking=True needs a language model"),
+        ({"seeds": "1,x"}, "seeds must be numbers separated by commas, not '1,x'"),
+        ({"reference_audio": "/etc/hostname"}, "reference_audio must be sent as a data: URI or an https: URL"),
+        ({"lm_model": "tiny"}, "lm_model_path 'tiny' cannot be loaded"),
+        ({"output_format": "opus", "sample_rate": 44100}, "sample_rate"),
+    ],
+)
+def test_bad_input_fails_with_the_one_sentence(server: CogServer, change: dict[str, object], sentence: str) -> None:
+    answer = server.predict({"prompt": "x", "audio_duration": 10, **change})
+    assert answer["status"] == "failed"
+    assert sentence in answer["error"]
+    assert "Traceback" not in answer["error"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"bpm": 29}, {"bpm": 301}, {"audio_duration": 601}, {"output_format": "aiff"}, {"seed": -2}, {"model": "x"}],
+)
+def test_the_schema_refuses_what_is_out_of_bounds(server: CogServer, change: dict[str, object]) -> None:
+    with pytest.raises(InputError):
+        server.predict({"prompt": "x", **change})
+
+
+def test_webhooks_carry_the_progress(server: CogServer) -> None:
+    with WebhookSink() as sink:
+        server.predict_async({"prompt": "x", "audio_duration": 10}, sink.url)
+        last = sink.wait_terminal(60)
+    assert last["status"] == "succeeded"
+    assert "denoising step 8/8" in last["logs"]
+
+
+def test_cancelling_frees_the_slot(server: CogServer) -> None:
+    with WebhookSink() as sink:
+        started = {"prompt": "x", "audio_duration": 600, "model": "tiny-base", "infer_steps": 100}
+        identifier = server.predict_async(started, sink.url)
+        sink.wait_for(lambda event: "denoising step" in event.get("logs", ""), 60)
+        assert server.cancel(identifier)
+        assert sink.wait_terminal(60)["status"] == "canceled"
+    assert server.predict({"prompt": "x", "audio_duration": 10, "model": "tiny"})["status"] == "succeeded"

@@ -1,0 +1,62 @@
+"""The README's blocks run as written."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from acestep.cogrun.schema import PROJECT
+
+README = (PROJECT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def checkout_in(folder: Path) -> dict[str, str]:
+    """A working folder that looks like the checkout, without being it; the environment to run in it."""
+    for name in ("weights", "predict.py", "acestep", "pyproject.toml"):
+        (folder / name).symlink_to(PROJECT / name)
+    return {**os.environ, "PYTHONPATH": str(PROJECT), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+
+
+def test_the_python_block(tmp_path: Path) -> None:
+    [code] = blocks("python")
+    environment = checkout_in(tmp_path)
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert Path(tmp_path, run.stdout.strip()).is_file()
+
+
+def test_the_command_line_block(tmp_path: Path) -> None:
+    [block] = [block for block in blocks("bash") if block.startswith("acestep ")]
+    environment = checkout_in(tmp_path)
+    for command in block.strip().splitlines():
+        words = command.replace("acestep ", f"{sys.executable} -m acestep ", 1)
+        subprocess.run(words, shell=True, cwd=tmp_path, env=environment, capture_output=True, timeout=120, check=True)
+    assert (tmp_path / "song.flac").is_file()
+
+
+def test_the_first_block_names_the_two_commands() -> None:
+    commands = [line.split()[0] for line in blocks("bash")[0].strip().splitlines()]
+    assert commands == ["./script/predict", "./script/test"]
+    for command in commands:
+        assert os.access(PROJECT / command, os.X_OK)
+
+
+@pytest.mark.parametrize("name", re.findall(r"`(acestep/[\w/]+\.py|requirements/[\w.]+|script/\w+)`", README))
+def test_every_file_it_names_exists(name: str) -> None:
+    assert (PROJECT / name).exists()
