@@ -34,10 +34,9 @@ class Predictor(BasePredictor):
         print_stage("warm-up", warm_up(self.dit))
 
     def _load(self, model: str) -> None:
-        line, _ = self.dit.initialize_service(
+        self.dit.initialize_service(
             project_root=str(Path(__file__).resolve().parent), config_path=model, report=print_stage
         )
-        print(f"Loaded {line}", flush=True)
 
     def predict(
         self,
@@ -116,6 +115,11 @@ class Predictor(BasePredictor):
             description="Language of the singing. unknown: open.",
             default="unknown",
             choices=LANGUAGES,
+        ),
+        input_audio: Optional[Path] = Input(
+            description="The recording that editing tasks work on; text2music takes none.",
+            default=None,
+            accept="audio/*",
         ),
         reference_audio: Optional[Path] = Input(
             description="A recording whose timbre the song takes over; 30 seconds of it are heard, chosen by the seed.",
@@ -206,6 +210,7 @@ class Predictor(BasePredictor):
             task_type=task,
             instruction=instruction,
             reference_audio=local_file("reference_audio", reference_audio, Path),
+            src_audio=local_file("input_audio", input_audio, Path),
             audio_codes=audio_codes,
             caption=prompt,
             lyrics=lyrics,

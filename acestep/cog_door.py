@@ -71,9 +71,9 @@ class ProgressPrinter:
 
     def __call__(self, share: float, stage: str) -> None:
         """Print ``share`` (0 to 1) as a bar, then the stage."""
-        done = round(share * _BAR)
-        bar = "#" * done + " " * (_BAR - done)
-        print(f"{share:4.0%}|{bar}| {done}/{_BAR} [{stage}]", flush=True)
+        percent = round(share * 100)
+        bar = "#" * (percent // _BAR)
+        print(f"{percent:3d}%|{bar:<{_BAR}}| {percent}/100 [{stage}]", flush=True)
 
 
 def print_stage(stage: str, seconds: float, size: int = 0) -> None:

@@ -66,7 +66,7 @@ def warm_up(dit_handler: AceStepHandler) -> float:
     """Run every network once on the shortest song, so that the first request does not pay for it; seconds taken."""
     start = time.perf_counter()
     params = GenerationParams(caption="warm-up", duration=10, inference_steps=1, thinking=False, seed=0)
-    request = Request.from_params(params, GenerationConfig(batch_size=1), dit_handler.model)
+    request = Request.from_params(params, GenerationConfig(batch_size=1, use_random_seed=False), dit_handler.model)
     renderer = dit_handler.renderer
     renderer.render(request, [request.plan(renderer.codebook_size)])
     return time.perf_counter() - start
