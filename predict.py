@@ -126,6 +126,63 @@ class Predictor(BasePredictor):
             default=None,
             accept="audio/*",
         ),
+        continuation_mode: str = Input(
+            description="Where a recording is continued.",
+            default="extend_end",
+            choices=["extend_start", "extend_end", "extend_both", "inpaint_middle"],
+        ),
+        extend_duration: float = Input(
+            description="Seconds to add; each side for extend_both.", default=30.0, ge=1, le=600
+        ),
+        inpaint_start_time: float = Input(
+            description="Start of the region to make anew, in seconds; below 0 paints before the recording.",
+            default=0.0,
+            ge=-600,
+            le=3600,
+        ),
+        inpaint_end_time: float = Input(
+            description="End of the region in seconds; -1 is the end of the recording, 0 with start 0 is no region.",
+            default=0.0,
+            ge=-1,
+            le=3600,
+        ),
+        style_prompt: str = Input(
+            description="Target style of style_transfer and edit, in words. Empty: prompt.",
+            default="",
+            max_length=2048,
+        ),
+        style_lyrics: str = Input(
+            description="Target lyrics of style_transfer and edit. Empty: lyrics.", default="", max_length=4096
+        ),
+        style_strength: float = Input(
+            description="style_transfer: 0 stays near the recording, 1 goes far.", default=0.7, ge=0, le=1
+        ),
+        audio2audio_strength: float = Input(
+            description="audio2audio: 0 stays near the recording, 1 goes far.", default=0.5, ge=0, le=1
+        ),
+        preserve_vocals: bool = Input(
+            description="Keep the voice of the recording: it is extracted and mixed back.", default=False
+        ),
+        audio_cover_strength: Optional[float] = Input(
+            description="cover: 1 stays near the recording, 0 goes far. Not given: 1.", default=None, ge=0, le=1
+        ),
+        cover_noise_strength: float = Input(
+            description="cover: how much of the recording the song starts from; 0 is none.", default=0.0, ge=0, le=1
+        ),
+        track_name: str = Input(
+            description="Tracks of lego, extract and complete, such as drums,bass or all.", default=""
+        ),
+        mix: bool = Input(
+            description="Return the new track summed with the recording instead of alone.", default=False
+        ),
+        accompaniment_style: str = Input(
+            description="Style of vocal_accompaniment.",
+            default="matching",
+            choices=["matching", "jazz", "rock", "electronic", "classical", "pop", "folk"],
+        ),
+        generate_accompaniment: bool = Input(
+            description="With text2music and input_audio: make an accompaniment for that voice.", default=False
+        ),
         instruction: str = Input(
             description="First line of the model's prompt, used as it is. Empty: the task's own.",
             default="",
@@ -136,6 +193,9 @@ class Predictor(BasePredictor):
             default="",
             max_length=100000,
         ),
+        edit_n_min: float = Input(description="edit: noise level at which editing ends.", default=0.0, ge=0, le=1),
+        edit_n_max: float = Input(description="edit: noise level at which editing starts.", default=1.0, ge=0, le=1),
+        edit_n_avg: int = Input(description="edit: noises averaged per step.", default=1, ge=1, le=8),
         seed: Optional[int] = Input(
             description="Same seed and settings, same song. Not given or -1: random, and reported. Song i of a batch uses seed + i.",
             default=None,
@@ -145,6 +205,15 @@ class Predictor(BasePredictor):
         seeds: str = Input(
             description="One seed per song of a batch, such as 42,123,456; missing ones are random. Wins over seed.",
             default="",
+        ),
+        variation_seed: Optional[int] = Input(
+            description="Seed of a second noise that is mixed into the first. Not given or -1: random.",
+            default=None,
+            ge=-1,
+            le=4294967295,
+        ),
+        variation_strength: float = Input(
+            description="How much of the second noise is mixed in; 0 is none.", default=0.0, ge=0, le=1
         ),
         infer_steps: Optional[int] = Input(
             description="Denoising steps. Not given: 8 for turbo, 50 for sft and base.", default=None, ge=1, le=200
@@ -158,10 +227,15 @@ class Predictor(BasePredictor):
         scheduler_type: str = Input(
             description="The solver: euler, heun (two evaluations a step) or pingpong (fresh noise every step, same as infer_method sde).",
             default="euler",
-            choices=["euler", "heun", "pingpong"],
+            choices=["euler", "heun", "pingpong", "ab3", "stork4"],
         ),
         cfg_type: str = Input(
-            description="Kind of guidance: apg (projected) or cfg (plain).", default="apg", choices=["apg", "cfg"]
+            description="Kind of guidance: apg (projected) or cfg (plain).",
+            default="apg",
+            choices=["apg", "cfg", "cfg_star"],
+        ),
+        omega_scale: float = Input(
+            description="v1-3.5B only: granularity of the sampler.", default=10.0, ge=1, le=20
         ),
         shift: Optional[float] = Input(
             description="Timestep shift; higher spends more steps on structure. Not given: 3 for turbo, 1 for sft and base.",
@@ -185,12 +259,96 @@ class Predictor(BasePredictor):
         cfg_interval_end: float = Input(
             description="... up to this noise level (0 is music, 1 is noise).", default=1.0, ge=0, le=1
         ),
+        use_erg_tag: bool = Input(description="v1-3.5B only: entropy rectifying guidance of the tags.", default=True),
+        use_erg_lyric: bool = Input(
+            description="v1-3.5B only: entropy rectifying guidance of the lyrics.", default=True
+        ),
+        use_erg_diffusion: bool = Input(
+            description="v1-3.5B only: entropy rectifying guidance of the diffusion.", default=True
+        ),
+        guidance_scale_text: float = Input(
+            description="v1-3.5B only: own guidance of the words; acts when this and guidance_scale_lyric exceed 1.",
+            default=0.0,
+            ge=0,
+            le=30,
+        ),
+        guidance_scale_lyric: float = Input(
+            description="v1-3.5B only: own guidance of the lyrics.", default=0.0, ge=0, le=30
+        ),
+        guidance_interval: float = Input(
+            description="v1-3.5B only: centred share of the steps that are guided; not cfg_interval.",
+            default=0.5,
+            ge=0,
+            le=1,
+        ),
+        guidance_interval_decay: float = Input(
+            description="v1-3.5B only: how far guidance falls within the interval.", default=0.0, ge=0, le=1
+        ),
+        min_guidance_scale: float = Input(
+            description="v1-3.5B only: guidance never falls below this.", default=3.0, ge=0, le=30
+        ),
+        oss_steps: str = Input(
+            description="v1-3.5B only: own step numbers, rising from 1, such as 1,10,20.", default=""
+        ),
+        dcw_mode: str = Input(
+            description="Wavelet correction of the euler solver.",
+            default="off",
+            choices=["off", "low", "high", "double", "pix"],
+        ),
+        dcw_scaler: float = Input(description="Strength of the wavelet correction.", default=0.05, ge=0, le=1),
+        dcw_high_scaler: float = Input(
+            description="Strength of the wavelet correction in the upper band (double).", default=0.02, ge=0, le=1
+        ),
+        lm_temperature: float = Input(
+            description="Planner: 0 is greedy, higher is more varied.", default=0.85, ge=0, le=2
+        ),
+        lm_cfg_scale: float = Input(
+            description="Planner: how strictly it follows the words; 1 is off.", default=2.0, ge=1, le=10
+        ),
+        lm_top_k: int = Input(
+            description="Planner: sample among this many tokens; 0 is all.", default=0, ge=0, le=64000
+        ),
+        lm_top_p: float = Input(
+            description="Planner: sample among the tokens that hold this share of the probability; 1 is all.",
+            default=0.9,
+            ge=0.01,
+            le=1,
+        ),
+        lm_repetition_penalty: float = Input(description="Planner: above 1 repeats less.", default=1.0, ge=1, le=2),
+        lm_negative_prompt: str = Input(
+            description="Planner: what to keep away from.", default="NO USER INPUT", max_length=2048
+        ),
+        use_cot_metas: bool = Input(
+            description="Planner: decide tempo, key, meter and length where they are open.", default=True
+        ),
+        use_cot_caption: bool = Input(
+            description="Planner: rewrite the prompt in more detail; yours stays in the recipe.", default=True
+        ),
+        use_cot_language: bool = Input(description="Planner: decide the language where it is open.", default=True),
+        use_cot_lyrics: bool = Input(description="Planner: lay out or write the lyrics first.", default=False),
+        use_constrained_decoding: bool = Input(
+            description="Planner: keep its answer inside the grammar.", default=True
+        ),
+        constrained_decoding_debug: bool = Input(description="Planner: log what the grammar allows.", default=False),
+        simple_query: str = Input(
+            description="One line from which the planner writes prompt, lyrics and metadata; leave those empty.",
+            default="",
+            max_length=2048,
+        ),
+        allow_lm_batch: bool = Input(description="Planner: think about several songs at once.", default=False),
+        lm_batch_chunk_size: int = Input(description="Planner: songs per pass.", default=8, ge=1, le=8),
         batch_size: int = Input(description="Songs made at once.", default=1, ge=1, le=8),
         score: bool = Input(
             description="Return the best song of a batch. Until scoring is part of this version, song 0 comes back.",
             default=True,
         ),
         return_all: bool = Input(description="Return a zip of every song of the batch.", default=False),
+        lora_name_or_path: str = Input(
+            description="Adapter for v1-3.5B: a hub id or an https: URL of safetensors.",
+            default="none",
+            max_length=500,
+        ),
+        lora_weight: float = Input(description="Strength of the adapter.", default=1.0, ge=0, le=2),
         output_format: str = Input(
             description="wav is 16-bit, wav24 24-bit, wav32 float; flac is 24-bit; mp3, ogg, opus and m4a are lossy.",
             default="wav",
@@ -234,12 +392,62 @@ class Predictor(BasePredictor):
             cfg_type=cfg_type,
             sample_rate=sample_rate,
             limit_true_peak=limit_true_peak,
+            continuation_mode=continuation_mode,
+            extend_duration=extend_duration,
+            repainting_start=inpaint_start_time,
+            repainting_end=-1 if (inpaint_start_time, inpaint_end_time) == (0, 0) else inpaint_end_time,
+            style_prompt=style_prompt,
+            style_lyrics=style_lyrics,
+            style_strength=style_strength,
+            audio2audio_strength=audio2audio_strength,
+            preserve_vocals=preserve_vocals,
+            audio_cover_strength=1.0 if audio_cover_strength is None else audio_cover_strength,
+            cover_noise_strength=cover_noise_strength,
+            track_name=track_name,
+            mix=mix,
+            accompaniment_style=accompaniment_style,
+            generate_accompaniment=generate_accompaniment,
+            edit_n_min=edit_n_min,
+            edit_n_max=edit_n_max,
+            edit_n_avg=edit_n_avg,
+            variation_seed=-1 if variation_seed is None else variation_seed,
+            variation_strength=variation_strength,
+            omega_scale=omega_scale,
+            use_erg_tag=use_erg_tag,
+            use_erg_lyric=use_erg_lyric,
+            use_erg_diffusion=use_erg_diffusion,
+            guidance_scale_text=guidance_scale_text,
+            guidance_scale_lyric=guidance_scale_lyric,
+            guidance_interval=guidance_interval,
+            guidance_interval_decay=guidance_interval_decay,
+            min_guidance_scale=min_guidance_scale,
+            oss_steps=numbers("oss_steps", oss_steps, int),
+            dcw_mode=dcw_mode,
+            dcw_scaler=dcw_scaler,
+            dcw_high_scaler=dcw_high_scaler,
+            lm_temperature=lm_temperature,
+            lm_cfg_scale=lm_cfg_scale,
+            lm_top_k=lm_top_k,
+            lm_top_p=lm_top_p,
+            lm_repetition_penalty=lm_repetition_penalty,
+            lm_negative_prompt=lm_negative_prompt,
+            use_cot_metas=use_cot_metas,
+            use_cot_caption=use_cot_caption,
+            use_cot_language=use_cot_language,
+            use_cot_lyrics=use_cot_lyrics,
+            use_constrained_decoding=use_constrained_decoding,
+            simple_query=simple_query,
+            lora_name_or_path=lora_name_or_path,
+            lora_weight=lora_weight,
         )
         config = GenerationConfig(
             batch_size=batch_size,
             use_random_seed=seed in (None, -1),
             seeds=numbers("seeds", seeds, int),
             audio_format=output_format,
+            allow_lm_batch=allow_lm_batch,
+            lm_batch_chunk_size=lm_batch_chunk_size,
+            constrained_decoding_debug=constrained_decoding_debug,
         )
         folder = self.outputs.fresh()
         with torch.inference_mode():

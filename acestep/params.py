@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from acestep.constants import SAMPLE_RATE
 from acestep.tasks import DEFAULT_TASK, TEXT2MUSIC_INSTRUCTION
 
 
@@ -50,6 +51,22 @@ class GenerationParams:
         cfg_type: ``apg`` or ``cfg``.
         sample_rate: of the file, 48000 or 44100 Hz.
         limit_true_peak: keep the file below -1 dBTP.
+        continuation_mode, extend_duration: where and by how many seconds a recording is continued.
+        style_prompt, style_lyrics: target words of style transfer and edit; empty means ``caption`` and ``lyrics``.
+        style_strength, audio2audio_strength: farness from the source, 0 to 1.
+        preserve_vocals: keep the source's voice.
+        cover_noise_strength: how much of the source a cover starts from, 0 to 1.
+        track_name: tracks of the stem tasks, comma-separated, or ``all``.
+        mix: return the new track summed with the source instead of alone.
+        accompaniment_style, generate_accompaniment: an accompaniment under a given voice.
+        edit_n_min, edit_n_max, edit_n_avg: window and averaging of flow editing.
+        variation_seed, variation_strength: a second noise, and how much of it is mixed in.
+        omega_scale, use_erg_tag, use_erg_lyric, use_erg_diffusion, guidance_scale_text, guidance_scale_lyric,
+        guidance_interval, guidance_interval_decay, min_guidance_scale, oss_steps: sampling of the v1-3.5B models.
+        dcw_mode, dcw_scaler, dcw_high_scaler: wavelet correction of the Euler solver.
+        lm_repetition_penalty: of the planner, 1 is off.
+        simple_query: one line from which the planner writes caption, lyrics and metadata.
+        lora_name_or_path, lora_weight: an adapter and its strength.
     """
 
     task_type: str = DEFAULT_TASK
@@ -98,8 +115,42 @@ class GenerationParams:
     timesteps: Sequence[float] | None = None
     scheduler_type: str = "euler"
     cfg_type: str = "apg"
-    sample_rate: int = 48_000
+    sample_rate: int = SAMPLE_RATE
     limit_true_peak: bool = True
+    continuation_mode: str = "extend_end"
+    extend_duration: float = 30.0
+    style_prompt: str = ""
+    style_lyrics: str = ""
+    style_strength: float = 0.7
+    audio2audio_strength: float = 0.5
+    preserve_vocals: bool = False
+    cover_noise_strength: float = 0.0
+    track_name: str = ""
+    mix: bool = False
+    accompaniment_style: str = "matching"
+    generate_accompaniment: bool = False
+    edit_n_min: float = 0.0
+    edit_n_max: float = 1.0
+    edit_n_avg: int = 1
+    variation_seed: int = -1
+    variation_strength: float = 0.0
+    omega_scale: float = 10.0
+    use_erg_tag: bool = True
+    use_erg_lyric: bool = True
+    use_erg_diffusion: bool = True
+    guidance_scale_text: float = 0.0
+    guidance_scale_lyric: float = 0.0
+    guidance_interval: float = 0.5
+    guidance_interval_decay: float = 0.0
+    min_guidance_scale: float = 3.0
+    oss_steps: Sequence[int] | None = None
+    dcw_mode: str = "off"
+    dcw_scaler: float = 0.05
+    dcw_high_scaler: float = 0.02
+    lm_repetition_penalty: float = 1.0
+    simple_query: str = ""
+    lora_name_or_path: str = "none"
+    lora_weight: float = 1.0
 
 
 @dataclass

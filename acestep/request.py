@@ -18,6 +18,7 @@ from acestep.constants import (
     INSTRUMENTAL_LYRICS,
 )
 from acestep.errors import InputError, UnsupportedError
+from acestep.fields import CORRECTION, EDITING, FIRST_FAMILY, PLANNER, check_fields, without_effect
 from acestep.lyrics import estimate_duration
 from acestep.metadata import UNUSUAL_METERS, parse_bpm, parse_keyscale, parse_language, parse_timesignature
 from acestep.output.formats import AudioFormat, check_sample_rate, format_named
@@ -28,6 +29,15 @@ from acestep.seeds import resolve_seeds
 from acestep.tasks import Task, instruction_for, task_named
 
 logger = logging.getLogger(__name__)
+ABSENT = frozenset({FIRST_FAMILY, EDITING, PLANNER, CORRECTION})  # nobody of these is part of this version
+NOT_BUILT = {  # a value other than the default needs what this version does not have
+    "variation_strength": "variations of a seed",
+    "dcw_mode": "wavelet correction",
+    "generate_accompaniment": "accompaniments",
+    "simple_query": "the planner",
+    "lora_name_or_path": "adapters",
+}
+_DEFAULTS = GenerationParams()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +89,9 @@ class Request:
             UnsupportedError: values that do not go together, or a task the model was not trained for.
         """
         _check_texts(params)
+        check_fields(params)
         task = _task(params, model)
+        _refuse_what_is_not_built(params)
         sampling, warnings = choose_sampling(params, model)
         audio_format = format_named(config.audio_format)
         check_sample_rate(audio_format, params.sample_rate)
@@ -98,7 +110,7 @@ class Request:
             audio_format=audio_format,
             sample_rate=params.sample_rate,
             limit_true_peak=_flag("limit_true_peak", params.limit_true_peak),
-            warnings=(*warnings, *_advice(params, metadata)),
+            warnings=(*warnings, *_advice(params, metadata), *without_effect(params, ABSENT)),
         )
 
     def plan(self, codebook_size: int) -> Plan:
@@ -144,6 +156,15 @@ def _task(params: GenerationParams, model: ModelSpec) -> Task:
     if params.src_audio and not task.needs_source:
         raise UnsupportedError(f"src_audio does not go with task_type {task.name!r}.", field="src_audio")
     return task
+
+
+def _refuse_what_is_not_built(params: GenerationParams) -> None:
+    for field, what in NOT_BUILT.items():
+        value = getattr(params, field)
+        if value != getattr(_DEFAULTS, field):
+            raise UnsupportedError(
+                f"{field} {value!r} needs {what}, which this version does not have yet.", field=field
+            )
 
 
 def _check_texts(params: GenerationParams) -> None:

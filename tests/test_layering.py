@@ -18,7 +18,7 @@ LONGEST_FILE, LONGEST_FUNCTION = 320, 80
 # Layers from the ground up; a module imports only from its own layer and those below it.
 LAYERS = (
     ("constants", "errors"),
-    ("tasks", "params", "metadata", "lyrics", "seeds", "checkpoints.registry"),
+    ("tasks", "params", "fields", "metadata", "lyrics", "seeds", "checkpoints.registry"),
     ("models", "sampling", "audio", "output", "planner", "devices", "conditioning", "checkpoints"),
     ("request", "denoise", "render", "finish", "result", "save"),
     ("handler", "llm_inference"),

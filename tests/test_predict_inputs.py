@@ -11,10 +11,22 @@ from acestep.checkpoints.registry import MODELS
 from acestep.cogrun.schema import PROJECT, openapi_document
 from acestep.cogrun.static import read_signature
 from acestep.constants import BATCH_MAX, BPM_MAX, BPM_MIN, DURATION_MAX_S, LANGUAGES, SAMPLE_RATE, SEED_MAX
+from acestep.fields import FIELDS
 from acestep.output.formats import ANY_RATE, FORMATS
 from acestep.params import GenerationConfig, GenerationParams
 from acestep.sampling import choice
 from acestep.tasks import TASKS
+
+RENAMED = {
+    "caption": "prompt",
+    "duration": "audio_duration",
+    "inference_steps": "infer_steps",
+    "task_type": "task",
+    "src_audio": "input_audio",
+    "audio_format": "output_format",
+    "repainting_start": "inpaint_start_time",
+    "repainting_end": "inpaint_end_time",
+}
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +58,7 @@ def test_one_file_comes_back(schemas: dict[str, Any]) -> None:
         ("infer_method", list(choice.INFER_METHODS)),
         ("output_format", list(FORMATS)),
         ("sample_rate", list(ANY_RATE)),
+        *((field.name, list(field.choices)) for field in FIELDS if field.choices),
     ],
 )
 def test_choices_are_the_tables(schemas: dict[str, Any], name: str, table: list[object]) -> None:
@@ -64,13 +77,13 @@ def test_choices_are_the_tables(schemas: dict[str, Any], name: str, table: list[
         ("cfg_interval_start", 0, 1),
         ("cfg_interval_end", 0, 1),
         ("batch_size", 1, BATCH_MAX),
+        *((RENAMED.get(field.name, field.name), field.low, field.high) for field in FIELDS if field.low is not None),
     ],
 )
 def test_bounds_are_the_constants(inputs: dict[str, Any], name: str, low: float, high: float) -> None:
     assert (inputs[name]["minimum"], inputs[name]["maximum"]) == (low, high)
 
 
-RENAMED = {"caption": "prompt", "duration": "audio_duration", "inference_steps": "infer_steps", "task_type": "task"}
 OWN_DEFAULT = {  # the Cog door's default differs from Python's on purpose
     "audio_duration": 30.0,
     "instruction": "",
@@ -82,6 +95,10 @@ OWN_DEFAULT = {  # the Cog door's default differs from Python's on purpose
     "batch_size": 1,
     "output_format": "wav",
     "seeds": "",
+    "oss_steps": "",
+    "inpaint_end_time": 0.0,
+    "audio_cover_strength": None,
+    "variation_seed": None,
 }
 
 
@@ -103,4 +120,5 @@ def test_the_order_is_the_order_of_the_signature(inputs: dict[str, Any]) -> None
 
     names = list(inspect.signature(Predictor.predict).parameters)[1:]
     assert sorted(inputs, key=lambda name: inputs[name]["x-order"]) == names
+    assert len(names) == 84
     assert names[:6] == ["task", "prompt", "lyrics", "audio_duration", "instrumental", "model"]

@@ -202,6 +202,37 @@ def test_instructions() -> None:
     assert make(instruction="Do as I say:").instruction == "Do as I say:"
 
 
+def test_what_cannot_act_warns_only_when_it_was_changed() -> None:
+    assert make(lm_top_k=0, omega_scale=10.0).warnings == ()
+    [warning] = make(omega_scale=5.0).warnings
+    assert warning == "omega_scale has no effect: it belongs to the v1-3.5B models."
+    owners = {make(**change).warnings[0].partition(": ")[2] for change in ({"lm_top_k": 5}, {"mix": True})}
+    assert owners == {
+        "it belongs to the planner, and none is loaded.",
+        "it belongs to the tasks that work on a recording.",
+    }
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"lm_top_p": 0}, "lm_top_p must be a number from 0.01 to 1, not 0"),
+        ({"lm_top_k": 2.5}, "lm_top_k must be a whole number from 0 to 64000, not 2.5"),
+        ({"style_strength": 1.1}, "style_strength must be a number from 0 to 1, not 1.1"),
+        ({"omega_scale": math.nan}, "omega_scale must be a number from 1 to 20, not nan"),
+        ({"continuation_mode": "left"}, "continuation_mode 'left' is unknown; choose one of: extend_start"),
+        ({"variation_strength": 0.5}, "variation_strength 0.5 needs variations of a seed"),
+        ({"simple_query": "a song"}, "simple_query 'a song' needs the planner"),
+        ({"lora_name_or_path": "x/y"}, "lora_name_or_path 'x/y' needs adapters"),
+        ({"scheduler_type": "ab3"}, "scheduler_type 'ab3' is not available in this version yet"),
+        ({"cfg_type": "cfg_star"}, "cfg_type 'cfg_star' belongs to the v1-3.5B models"),
+    ],
+)
+def test_parameters_of_others_are_judged_all_the_same(fields: dict[str, object], sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        make(**fields)
+
+
 def test_every_task_is_in_some_models_row() -> None:
     for name in TASKS:
         assert any(name in spec.variant.tasks for spec in MODELS.values())

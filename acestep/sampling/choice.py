@@ -5,18 +5,20 @@ In: ``GenerationParams`` and the model's row. Out: a frozen ``SamplingChoice`` p
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from acestep.checkpoints.registry import ModelSpec, Variant
 from acestep.errors import InputError, UnsupportedError
+from acestep.fields import check_number
 from acestep.params import GenerationParams
 from acestep.sampling.schedule import STEPS_MAX, custom_schedule, make_schedule
 
 GUIDANCE_MAX, GUIDANCE_ADVISED_MAX = 30.0, 15.0
 SHIFT_MIN, SHIFT_MAX = 0.1, 10.0
-SOLVER_NAMES = ("euler", "heun", "pingpong")
-CFG_TYPES = ("apg", "cfg")
+SOLVER_NAMES = ("euler", "heun", "pingpong", "ab3", "stork4")
+SOLVERS_NOT_BUILT = ("ab3", "stork4")
+CFG_TYPES = ("apg", "cfg", "cfg_star")
+FIRST_FAMILY_CFG = "cfg_star"
 INFER_METHODS = ("ode", "sde")
 _DEFAULTS = GenerationParams()
 
@@ -65,18 +67,6 @@ def choose_sampling(params: GenerationParams, model: ModelSpec) -> tuple[Samplin
     return SamplingChoice(schedule, solver, kind, scale, interval, shift), tuple(warnings)
 
 
-def check_number(field: str, value: object, low: float, high: float) -> float:
-    """``value`` as a finite float from ``low`` to ``high``.
-
-    Raises:
-        InputError: not a number, NaN, or out of range.
-    """
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or not low <= value <= high:
-        raise InputError.must(field, f"be a number from {low:g} to {high:g}", value)
-    return float(value)
-
-
 def _one_of(field: str, value: str, allowed: tuple[str, ...]) -> str:
     if value not in allowed:
         raise InputError.unknown(field, value, allowed)
@@ -115,6 +105,10 @@ def _steps(asked: int | None, model: ModelSpec, variant: Variant, warnings: list
 
 def _solver(params: GenerationParams) -> str:
     solver = _one_of("scheduler_type", params.scheduler_type, SOLVER_NAMES)
+    if solver in SOLVERS_NOT_BUILT:
+        raise UnsupportedError(
+            f"scheduler_type {solver!r} is not available in this version yet.", field="scheduler_type", value=solver
+        )
     method = _one_of("infer_method", params.infer_method, INFER_METHODS)
     if solver == "pingpong" or (method == "sde" and solver == _DEFAULTS.scheduler_type):
         return "sde"
@@ -131,6 +125,8 @@ def _guidance(params: GenerationParams, model: ModelSpec, warnings: list[str]) -
     asked = params.guidance_scale
     scale = model.variant.guidance if asked is None else check_number("guidance_scale", asked, 0.0, GUIDANCE_MAX)
     kind = _one_of("cfg_type", params.cfg_type, CFG_TYPES)
+    if kind == FIRST_FAMILY_CFG:
+        raise UnsupportedError(f"cfg_type {kind!r} belongs to the v1-3.5B models.", field="cfg_type", value=kind)
     if params.use_adg and kind != _DEFAULTS.cfg_type:
         raise UnsupportedError(
             f"use_adg does not go with cfg_type {kind!r}; leave cfg_type at {_DEFAULTS.cfg_type!r}.",
