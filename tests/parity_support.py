@@ -1,0 +1,235 @@
+"""The same song twice: through our renderer, and through diffusers' ``AceStepPipeline`` on the same weights.
+
+Ours is the production road (``Request`` -> ``Renderer.render``) on an embedded family in fp32. Theirs is put together
+from diffusers' public classes: the transformer's parts through the key map, VAE and text encoder from the files, read
+by diffusers and transformers themselves. Both are given one plan and the noise of one seed.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import pytest
+import torch
+from diffusers import AceStepPipeline, AutoencoderOobleck, FlowMatchEulerDiscreteScheduler
+from diffusers.models.autoencoders.autoencoder_oobleck import OobleckDiagonalGaussianDistribution
+from safetensors.torch import load_file
+from tokenizers import Tokenizer
+from tokenizers.processors import TemplateProcessing
+from torch import Tensor, nn
+from torch.nn.utils import weight_norm
+from transformers import PreTrainedTokenizerFast, Qwen3Model
+
+from acestep.checkpoints.family import Family, find_weights
+from acestep.checkpoints.load import read_json
+from acestep.checkpoints.registry import ModelSpec
+from acestep.cogrun.schema import PROJECT
+from acestep.conditioning.text import END_OF_TEXT
+from acestep.constants import LATENT_CHANNELS, SAMPLE_RATE
+from acestep.handler import AceStepHandler
+from acestep.params import GenerationConfig, GenerationParams
+from acestep.planner.plan import Metadata, Plan
+from acestep.render import Rendering, latent_frames
+from acestep.request import Request
+from acestep.sampling.noise import item_noise
+
+from models_support import diffusers_twin, draw
+
+SEED = 77
+PARTS = ("transformer", "condition_encoder", "audio_tokenizer", "audio_token_detokenizer")
+WORDS = "[Verse]\nUnder the river the morning is turning\nhold me and run\n\n[Chorus]\nNever again"
+
+
+def song(
+    seconds: float = 4.0, lyrics: str = WORDS, caption: str = "calm piano, soft rain", codes: Sequence[int] = ()
+) -> Plan:
+    """A plan with every kind of metadata."""
+    return Plan(caption, lyrics, Metadata(96, "F# minor", "3", seconds, "en"), tuple(codes))
+
+
+def spelled(codes: Sequence[int]) -> str:
+    """Codes as text."""
+    return "".join(f"<|audio_code_{code}|>" for code in codes)
+
+
+# --- Ours -------------------------------------------------------------------------------------------------------
+
+
+def request_for(handler: AceStepHandler, seeds: Sequence[int], **fields: object) -> Request:
+    """A judged request; ``fields`` are those of ``GenerationParams``, of which only the sampling ones matter here."""
+    params = GenerationParams(**{"caption": "told by the plan", "thinking": False, **fields})
+    return Request.from_params(params, GenerationConfig(batch_size=len(seeds), seeds=list(seeds)), handler.model)
+
+
+def ours(
+    handler: AceStepHandler,
+    *plans: Plan,
+    seeds: Sequence[int] = (SEED,),
+    reference: Tensor | None = None,
+    **fields: object,
+) -> Rendering:
+    """The plans as our renderer plays them."""
+    return handler.renderer.render(request_for(handler, seeds, **fields), plans, reference)
+
+
+def latents_of(rendering: Rendering) -> Tensor:
+    """Latents ``[B, T, C]`` of songs that are equally long."""
+    return torch.stack([item.latents for item in rendering.songs])
+
+
+def recording(seconds: float, seed: int = 3) -> Tensor:
+    """Noise to listen to, ``[2, S]`` at 48 kHz."""
+    return 0.2 * draw(2, round(seconds * SAMPLE_RATE), seed=seed)
+
+
+def far(a: Tensor, b: Tensor) -> bool:
+    """A hundred times further apart than ``assert_close`` allows."""
+    return bool((a - b).abs().max() > 1e-3 * max(1.0, float(b.abs().max())))
+
+
+# --- Theirs -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Seen:
+    """What diffusers' networks were given in one run; ``latents`` is what came out.
+
+    Attributes:
+        ids: of the text prompts, then of the lyric prompts, each ``[B, L]``.
+        conditions: encoder states of every step, ``[B, L, E]`` (twice as many rows when guided).
+        context: context latents of every step, ``[B, T, 2 * C]``.
+        times: of every step, (t, r) of the first song.
+        rows: of every step, how many songs and null songs ran.
+    """
+
+    ids: list[Tensor] = field(default_factory=list)
+    conditions: list[Tensor] = field(default_factory=list)
+    context: list[Tensor] = field(default_factory=list)
+    times: list[tuple[float, float]] = field(default_factory=list)
+    rows: list[int] = field(default_factory=list)
+    latents: Tensor = field(default_factory=lambda: torch.empty(0))
+
+    def note_ids(self, _module: nn.Module, args: tuple[Tensor, ...]) -> None:
+        self.ids.append(args[0])
+
+    def note_step(self, _module: nn.Module, _args: tuple[object, ...], given: dict[str, Tensor]) -> None:
+        self.conditions.append(given["encoder_hidden_states"])
+        self.context.append(given["context_latents"])
+        self.times.append((float(given["timestep"][0]), float(given["timestep_r"][0])))
+        self.rows.append(len(given["timestep"]))
+
+
+@contextmanager
+def watched(pipe: AceStepPipeline) -> Iterator[Seen]:
+    """Note what the networks of ``pipe`` are given inside the block."""
+    seen = Seen()
+    hooks = (
+        pipe.text_encoder.get_input_embeddings().register_forward_pre_hook(seen.note_ids),
+        pipe.transformer.register_forward_pre_hook(seen.note_step, with_kwargs=True),
+    )
+    try:
+        yield seen
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def theirs(pipe: AceStepPipeline, *plans: Plan, seeds: Sequence[int] = (SEED,), **arguments: object) -> Seen:
+    """The plans as diffusers plays them: one duration and one set of metadata for all, from the first plan.
+
+    Args:
+        pipe: from ``diffusers_pipeline``.
+        plans: the songs.
+        seeds: of the initial noise, which is the one our renderer draws.
+        arguments: of the pipeline's call, over those the plans say.
+    """
+    frames = max(latent_frames(plan.duration_s) for plan in plans)
+    given = {
+        **told(*plans),
+        "latents": item_noise(seeds, [frames] * len(seeds), LATENT_CHANNELS),
+        "output_type": "latent",
+        "guidance_scale": 1.0,
+        **arguments,
+    }
+    with watched(pipe) as seen:
+        seen.latents = pipe(**given).audios
+    return seen
+
+
+def their_ids(pipe: AceStepPipeline, plan: Plan, instruction: str | None = None) -> tuple[list[list[int]], ...]:
+    """Ids of the text and of the lyric prompt as diffusers tokenises them, one row each."""
+    arguments = told(plan)
+    del arguments["audio_codes"]
+    with watched(pipe) as seen, torch.no_grad():
+        pipe.encode_prompt(device=torch.device("cpu"), instruction=instruction, **arguments)
+    text, lyric = seen.ids
+    return text.tolist(), lyric.tolist()
+
+
+@contextmanager
+def mean_encoding() -> Iterator[None]:
+    """diffusers' VAE encodes to the mean inside the block, as ours always does."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(OobleckDiagonalGaussianDistribution, "sample", lambda self, generator=None: self.mode())
+        yield
+
+
+def told(*plans: Plan) -> dict[str, object]:
+    """The plans in the vocabulary of the pipeline's call."""
+    metadata = plans[0].metadata
+    codes = [spelled(plan.audio_codes) for plan in plans]
+    return {
+        "prompt": [plan.caption for plan in plans],
+        "lyrics": [plan.lyrics for plan in plans],
+        "vocal_language": [plan.metadata.language for plan in plans],
+        "bpm": metadata.bpm,
+        "keyscale": metadata.keyscale,
+        "timesignature": metadata.timesignature,
+        "audio_duration": 0 if any(codes) else plans[0].duration_s,  # 0: as long as the codes
+        "audio_codes": codes if any(codes) else None,
+    }
+
+
+def diffusers_pipeline(family: Family) -> AceStepPipeline:
+    """The pipeline on the weights of ``family``, in fp32 and silent."""
+    twins = {name: diffusers_twin(name, family.model) for name in PARTS}
+    config = family.model.config
+    twins["transformer"].register_to_config(is_turbo=config.is_turbo, model_version=config.model_version)
+    twins["condition_encoder"].silence_latent = family.silence.clone()
+    pipe = AceStepPipeline(
+        vae=_vae(family.spec),
+        text_encoder=_text_encoder(family.spec),
+        tokenizer=_tokenizer(family.spec),
+        scheduler=FlowMatchEulerDiscreteScheduler(num_train_timesteps=1, shift=1.0),
+        **twins,
+    )
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def _vae(spec: ModelSpec) -> AutoencoderOobleck:
+    """diffusers' encoder has as many moments as its first layer has channels, true of the published sizes only."""
+    folder = find_weights(spec, PROJECT) / spec.vae
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*weight_norm. is deprecated", FutureWarning)  # diffusers' own doing
+        vae = AutoencoderOobleck(**read_json(folder / "config.json"))
+        last = vae.encoder.conv2
+        vae.encoder.conv2 = weight_norm(nn.Conv1d(last.in_channels, 2 * LATENT_CHANNELS, 3, padding=1))
+    vae.load_state_dict(load_file(folder / "diffusion_pytorch_model.safetensors"))
+    return vae.float().eval().requires_grad_(False)
+
+
+def _text_encoder(spec: ModelSpec) -> Qwen3Model:
+    folder = find_weights(spec, PROJECT) / spec.text_encoder
+    return Qwen3Model.from_pretrained(folder, dtype=torch.float32).eval().requires_grad_(False)
+
+
+def _tokenizer(spec: ModelSpec) -> PreTrainedTokenizerFast:
+    """Like the published one: every sequence gets one end token, padding (of the same token) on the right."""
+    vocabulary = Tokenizer.from_file(str(find_weights(spec, PROJECT) / spec.text_encoder / "tokenizer.json"))
+    end = vocabulary.token_to_id(END_OF_TEXT)
+    vocabulary.post_processor = TemplateProcessing(single=f"$A {END_OF_TEXT}", special_tokens=[(END_OF_TEXT, end)])
+    return PreTrainedTokenizerFast(tokenizer_object=vocabulary, pad_token=END_OF_TEXT, padding_side="right")
