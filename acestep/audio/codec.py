@@ -17,7 +17,7 @@ from acestep.models.oobleck import Oobleck
 from acestep.models.vae_config import Window, windows
 
 CPU_BUDGET_BYTES = 512 << 20  # about 20 s of the published network in fp32, beyond which chunks are no faster
-CUDA_BUDGET_SHARE = 8  # one part in eight of the device; of its total, for free memory would make results vary
+CUDA_BUDGET_SHARE = 8
 SHORTEST_CHUNK_FRAMES = 64  # below it the overlap costs more than the chunk
 TILED_ACTIVATIONS, WHOLE_ACTIVATIONS = 1, 4  # alive at once, in units of the widest one: CPU tiles hold less than one
 
@@ -39,11 +39,14 @@ class Codec:
 
     Args:
         autoencoder: loaded and preferably folded; input is moved to its device and number format.
+        budget_bytes: for the activations of an automatic chunk; None is 512 MiB on the CPU and an eighth of a GPU's
+            memory (of all of it: what happens to be free would make results differ from run to run).
     """
 
-    def __init__(self, autoencoder: Oobleck) -> None:
+    def __init__(self, autoencoder: Oobleck, *, budget_bytes: int | None = None) -> None:
         self._autoencoder = autoencoder
         self._config = autoencoder.config
+        self._given_budget_bytes = budget_bytes
 
     @property
     def sample_rate(self) -> int:
@@ -67,7 +70,7 @@ class Codec:
         Args:
             latents: ``[B, T, C]``, T at least 1.
             chunk_frames: frames per chunk, overlap not counted; None chooses by memory (``automatic_chunk``).
-            on_chunk: called with (chunks done, chunks in all); what it raises ends the work and leaves nothing behind.
+            on_chunk: called with (chunks done, chunks in all); what it raises ends the work.
 
         Returns:
             ``[B, 2, T x hop]``, fp32, on the autoencoder's device.
@@ -164,6 +167,8 @@ class Codec:
 
     @property
     def _budget_bytes(self) -> int:
+        if self._given_budget_bytes is not None:
+            return self._given_budget_bytes
         if self._device.type == "cuda":
             return torch.cuda.get_device_properties(self._device).total_memory // CUDA_BUDGET_SHARE
         return CPU_BUDGET_BYTES

@@ -124,11 +124,10 @@ class OobleckConfig:
     @property
     def widest_activation(self) -> int:
         """Numbers per latent frame in the largest activation of either half."""
-        levels = [self.encoder_widths[:-1], self.decoder_widths[:0:-1]]
-        positions = [
-            self.hop // prod(self.downsampling_ratios[:level]) for level in range(len(self.channel_multiples))
-        ]
-        return max(width * rate for widths in levels for width, rate in zip(widths, positions, strict=True))
+        base = max(self.encoder_hidden_size, self.decoder_channels)
+        multiples = (1, *self.channel_multiples[:-1])
+        strides = self.downsampling_ratios
+        return max(base * multiple * self.hop // prod(strides[:level]) for level, multiple in enumerate(multiples))
 
     @property
     def decoder_context_frames(self) -> int:
