@@ -13,10 +13,20 @@ from typing import Optional
 import torch
 from cog import BasePredictor, Input, Path
 
-from acestep.cog_door import OutputFolder, ProgressPrinter, local_file, numbers, print_stage
+from acestep.cog_door import (
+    OutputFolder,
+    cog_names,
+    deliver,
+    local_file,
+    numbers,
+    print_progress,
+    print_stage,
+    record_timings,
+)
 from acestep.handler import AceStepHandler
 from acestep.inference import GenerationConfig, GenerationParams, generate_music, warm_up
 from acestep.llm_inference import LLMHandler
+from acestep.request import Request
 
 LANGUAGES = ["ar", "az", "bg", "bn", "ca", "cs", "da", "de", "el", "en", "es", "fa", "fi", "fr", "he", "hi", "hr", "ht", "hu", "id", "is", "it", "ja", "ko", "la", "lt", "ms", "ne", "nl", "no", "pa", "pl", "pt", "ro", "ru", "sa", "sk", "sr", "sv", "sw", "ta", "te", "th", "tl", "tr", "uk", "ur", "vi", "yue", "zh", "unknown"]  # fmt: skip
 
@@ -30,13 +40,12 @@ class Predictor(BasePredictor):
         self.outputs = OutputFolder()
         self.llm = LLMHandler()
         self.dit = AceStepHandler()
-        self._load(os.environ.get("ACESTEP_MODEL", "auto"))
-        print_stage("warm-up", warm_up(self.dit))
-
-    def _load(self, model: str) -> None:
         self.dit.initialize_service(
-            project_root=str(Path(__file__).resolve().parent), config_path=model, report=print_stage
+            project_root=str(Path(__file__).resolve().parent),
+            config_path=os.environ.get("ACESTEP_MODEL", "auto"),
+            report=print_stage,
         )
+        print_stage("warm-up", warm_up(self.dit))
 
     def predict(
         self,
@@ -360,10 +369,6 @@ class Predictor(BasePredictor):
         limit_true_peak: bool = Input(description="Keep the file below -1 dBTP.", default=True),
     ) -> Path:
         """Make music and return the encoded file (or a zip with return_all)."""
-        if model not in ("auto", self.dit.model.name):
-            self._load(model)
-        if lm_model not in ("auto", "none"):
-            self.llm.initialize("weights", lm_model)
         params = GenerationParams(
             task_type=task,
             instruction=instruction,
@@ -384,7 +389,7 @@ class Predictor(BasePredictor):
             use_adg=use_adg,
             cfg_interval_start=cfg_interval_start,
             cfg_interval_end=cfg_interval_end,
-            thinking=self.llm.initialized if thinking is None else thinking,
+            thinking=lm_model not in ("auto", "none") if thinking is None else thinking,
             shift=shift,
             infer_method=infer_method,
             timesteps=numbers("timesteps", timesteps, float),
@@ -449,7 +454,13 @@ class Predictor(BasePredictor):
             lm_batch_chunk_size=lm_batch_chunk_size,
             constrained_decoding_debug=constrained_decoding_debug,
         )
-        folder = self.outputs.fresh()
+        with cog_names():
+            spec, reason = self.dit.choose(model, task)
+            Request.from_params(params, config, spec)
+            if lm_model not in ("auto", "none"):
+                self.llm.initialize("weights", lm_model)
+            self.dit.use(spec, reason)
         with torch.inference_mode():
-            result = generate_music(self.dit, self.llm, params, config, folder, ProgressPrinter())
-        return Path(self.outputs.deliver(result, return_all=return_all, score=score, record=self.record_metric))
+            result = generate_music(self.dit, self.llm, params, config, self.outputs.fresh(), print_progress)
+        record_timings(result, self.record_metric)
+        return Path(deliver(result, return_all=return_all, score=score))

@@ -9,14 +9,17 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import signal
+import stat
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from acestep import __version__
-from acestep.errors import AceStepError, InputError
+from acestep.errors import AceStepError, InputError, OutputError
 
 if TYPE_CHECKING:
     from acestep.params import GenerationParams
@@ -32,8 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code.
     """
     arguments = _parser().parse_args(argv)
-    logging.basicConfig(level=logging.INFO if arguments.verbose else logging.ERROR, format="%(message)s")
-    logging.getLogger("acestep.inference").setLevel(logging.INFO if arguments.verbose else logging.CRITICAL)
+    logging.basicConfig(level=logging.INFO if arguments.verbose else logging.WARNING, format="acestep: %(message)s")
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         arguments.run(arguments)
     except InputError as error:
@@ -43,6 +46,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _complain("interrupted", EXIT_INTERRUPTED)
     return EXIT_OK
+
+
+def _terminate(number: int, frame: object) -> None:  # noqa: ARG001 - the shape of a signal handler
+    """Leave as Ctrl-C does, so that nothing half-made stays."""
+    raise KeyboardInterrupt
 
 
 def _complain(what: object, code: int) -> int:
@@ -96,26 +104,29 @@ def _add_info(parser: argparse.ArgumentParser) -> None:
 
 
 def _generate(arguments: argparse.Namespace) -> None:
+    from acestep.checkpoints.choose import choose_model
+    from acestep.devices import choose_placement
     from acestep.handler import AceStepHandler
     from acestep.inference import generate_music
     from acestep.llm_inference import LLMHandler
-    from acestep.output.writer import check_writable
+    from acestep.output.writer import writable_folder
     from acestep.params import GenerationConfig
+    from acestep.request import Request
 
-    audio_format = arguments.format or _format_of(arguments.output)
-    check_writable(arguments.output.parent)
     params = _params(arguments)
-    config = GenerationConfig(batch_size=arguments.batch_size, audio_format=audio_format)
+    config = GenerationConfig(batch_size=arguments.batch_size, audio_format=_format_of(arguments))
     handler = AceStepHandler()
-    line, _ = handler.initialize_service(".", arguments.model, arguments.device, arguments.offload)
-    sys.stderr.write(f"{line}\n")
-    with (
-        tempfile.TemporaryDirectory(dir=arguments.output.parent, prefix=".acestep-") as folder,
-        _progress() as report,
-    ):
-        result = generate_music(handler, LLMHandler(), params, config, folder, report)
-        result.check()
-        written = _publish(result, arguments.output)
+    _check_target(arguments.output)
+    spec, _ = choose_model(arguments.model, choose_placement(arguments.device).device)
+    Request.from_params(params, config, spec)
+    with writable_folder(arguments.output.parent):
+        line, _ = handler.initialize_service(".", arguments.model, arguments.device, arguments.offload)
+        sys.stderr.write(f"{line}\n")
+        with tempfile.TemporaryDirectory(dir=arguments.output.parent, prefix=".acestep-") as folder:
+            with _progress() as report:
+                result = generate_music(handler, LLMHandler(), params, config, folder, report)
+            result.check()
+            written = _publish(result, arguments.output)
     for path, audio in zip(written, result.audios, strict=True):
         sys.stdout.write(f"{path}  seed {audio['params']['seed']}\n")
 
@@ -143,15 +154,33 @@ def _params(arguments: argparse.Namespace) -> GenerationParams:
     )
 
 
-def _format_of(output: Path) -> str:
-    """The first format kept under this file's suffix."""
-    from acestep.output.formats import FORMATS
+def _format_of(arguments: argparse.Namespace) -> str:
+    """The format asked for, else the first that is kept under the file's suffix; the suffix must fit."""
+    from acestep.output.formats import FORMATS, format_named
 
-    for name, row in FORMATS.items():
-        if row.extension == output.suffix.lower():
-            return name
-    suffixes = dict.fromkeys(row.extension for row in FORMATS.values())
-    raise InputError.unknown("output", output.name, (f"NAME{suffix}" for suffix in suffixes))
+    suffix = arguments.output.suffix.lower()
+    if arguments.format is None:
+        for name, row in FORMATS.items():
+            if row.extension == suffix:
+                return name
+        suffixes = dict.fromkeys(row.extension for row in FORMATS.values())
+        raise InputError.unknown("output", arguments.output.name, (f"NAME{suffix}" for suffix in suffixes))
+    if format_named(arguments.format).extension != suffix:
+        wanted = format_named(arguments.format).extension
+        raise InputError.must("output", f"end in {wanted} for the format {arguments.format}", arguments.output.name)
+    return arguments.format
+
+
+def _check_target(output: Path) -> None:
+    """A name the file system takes, and no folder."""
+    try:
+        status = output.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise InputError(f"output: {error.strerror}.", field="output", value=str(output)) from error
+    if stat.S_ISDIR(status.st_mode):
+        raise InputError(f"output {output.name!r} is a folder; name a file.", field="output", value=str(output))
 
 
 def _text_or_file(given: str) -> str:
@@ -159,7 +188,7 @@ def _text_or_file(given: str) -> str:
     if "\n" in given or len(given) > 255 or not Path(given).is_file():
         return given
     try:
-        return Path(given).read_text(encoding="utf-8")
+        return Path(given).read_text(encoding="utf-8").strip("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
             f"lyrics: {given!r} is not a readable UTF-8 text file.", field="lyrics", value=given
@@ -172,25 +201,23 @@ def _publish(result: GenerationResult, output: Path) -> list[Path]:
     written = []
     for number, audio in enumerate(result.audios, start=1):
         target = output.with_stem(f"{output.stem}-{number}") if several else output
-        written.append(Path(audio["path"]).replace(target))
+        try:
+            written.append(Path(audio["path"]).replace(target))
+        except OSError as error:
+            raise OutputError(f"cannot write {target.name!r}: {error.strerror}.") from error
     return written
 
 
-class _progress:  # noqa: N801 - used as a function
-    """A progress bar on a terminal, nothing in a pipe."""
+@contextmanager
+def _progress() -> Iterator[Callable[[float, str], None]]:
+    """A progress bar on a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    def __enter__(self) -> Callable[[float, str], None]:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-        columns = TextColumn("{task.description:<24}"), BarColumn(), TimeElapsedColumn()
-        self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
-        self._bar.start()
-        task = self._bar.add_task("starting", total=1.0)
-        return lambda share, stage: self._bar.update(task, completed=share, description=stage)
-
-    def __exit__(self, *exception: object) -> None:
-        self._bar.stop()
+    columns = TextColumn("{task.description:<24}"), BarColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("starting", total=1.0)
+        yield lambda share, stage: bar.update(task, completed=share, description=stage)
 
 
 def _info(arguments: argparse.Namespace) -> None:

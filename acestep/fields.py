@@ -6,7 +6,6 @@ was given but cannot act. Parameters with rules of their own (seed, duration, ke
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -92,7 +91,7 @@ def check_fields(params: GenerationParams) -> None:
     """Judge every row's value, whether it will act or not.
 
     Raises:
-        InputError: out of range, not one of the choices, or of another type than the default.
+        InputError: out of range, or not one of the choices.
     """
     for field in FIELDS:
         value = getattr(params, field.name)
@@ -115,14 +114,13 @@ def without_effect(params: GenerationParams, owners: frozenset[str]) -> Iterator
             yield f"{field.name} has no effect: it belongs to {field.owner}."
 
 
-def check_number(name: str, value: object, low: float, high: float, *, whole: bool = False) -> float:
-    """``value`` as a finite number from ``low`` to ``high``.
+def check_number(name: str, value: float, low: float, high: float, *, whole: bool = False) -> float:
+    """``value``, a number from ``low`` to ``high``.
 
     Raises:
-        InputError: not a number, NaN, out of range, or not whole where it must be.
+        InputError: NaN or out of range.
     """
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or not low <= value <= high or (whole and value != int(value)):
+    if not low <= value <= high:
         kind = "a whole number" if whole else "a number"
         raise InputError.must(name, f"be {kind} from {low:g} to {high:g}", value)
-    return int(value) if whole else float(value)
+    return value

@@ -9,8 +9,10 @@ is a bug and is raised.
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,11 +21,12 @@ import torch
 
 from acestep.audio.io import Audio, read_audio
 from acestep.constants import AUDIO_CHANNELS
-from acestep.errors import AceStepError, NotLoadedError
+from acestep.errors import AceStepError, DeviceMemoryError, NotLoadedError
 from acestep.finish import finish
 from acestep.handler import AceStepHandler
+from acestep.judge import plain
 from acestep.llm_inference import LLMHandler
-from acestep.output.writer import check_writable
+from acestep.output.writer import writable_folder
 from acestep.params import GenerationConfig, GenerationParams
 from acestep.render import Progress, Rendering
 from acestep.request import Request
@@ -36,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 def generate_music(
     dit_handler: AceStepHandler,
-    llm_handler: LLMHandler,
+    llm_handler: LLMHandler | None,
     params: GenerationParams,
     config: GenerationConfig,
     save_dir: str | Path | None = None,
@@ -46,7 +49,7 @@ def generate_music(
 
     Args:
         dit_handler: with a loaded model.
-        llm_handler: the planner; may be uninitialised when ``params.thinking`` is False.
+        llm_handler: the planner; may be uninitialised or None when ``params.thinking`` is False.
         params: what the songs should be; not changed.
         config: how many, from which seeds, into which format; not changed.
         save_dir: folder for the files, made if absent; None saves nothing.
@@ -56,10 +59,19 @@ def generate_music(
         The songs, or ``success=False`` with one sentence in ``error``. Nothing half-written stays in ``save_dir``.
     """
     try:
-        return _generate(dit_handler, llm_handler, params, config, save_dir, progress)
+        return _generate(dit_handler, llm_handler, plain(params), plain(config), save_dir, progress)
+    except (torch.cuda.OutOfMemoryError, MemoryError) as error:
+        torch.cuda.empty_cache()
+        return GenerationResult.failed(_out_of_memory(config, error))
     except AceStepError as error:
-        logger.error("%s", error)
         return GenerationResult.failed(error)
+
+
+def _out_of_memory(config: GenerationConfig, error: BaseException) -> DeviceMemoryError:
+    advice = f"a batch_size below {config.batch_size}, " if config.batch_size > 1 else ""
+    full = DeviceMemoryError(f"Memory ran out; try {advice}a shorter duration or offload_to_cpu=True.")
+    full.__cause__ = error
+    return full
 
 
 def warm_up(dit_handler: AceStepHandler) -> float:
@@ -74,30 +86,30 @@ def warm_up(dit_handler: AceStepHandler) -> float:
 
 def _generate(
     dit_handler: AceStepHandler,
-    llm_handler: LLMHandler,
+    llm_handler: LLMHandler | None,
     params: GenerationParams,
     config: GenerationConfig,
     save_dir: str | Path | None,
     progress: Progress | None,
 ) -> GenerationResult:
     request = Request.from_params(params, config, dit_handler.model)
-    if request.thinking and not llm_handler.initialized:
+    if request.thinking and not (llm_handler and llm_handler.initialized):
         raise NotLoadedError(
             "thinking=True needs a language model: initialise the LLMHandler, or pass thinking=False."
         )
-    folder = None if save_dir is None else Path(save_dir)
-    if folder is not None:
-        check_writable(folder)
     renderer = dit_handler.renderer
     plans = [request.plan(renderer.codebook_size)] * request.batch_size
+    renderer.tokenize(request, plans)
     reference = _reference(request)
     request = _with_reference_warning(request, reference)
     for warning in request.warnings:
         logger.warning("%s", warning)
-    timbre = None if reference is None else torch.from_numpy(reference.samples)
-    rendering = renderer.render(request, plans, timbre, progress)
-    finished = [finish(song, request) for song in rendering.songs]
-    result = _result(dit_handler, params, request, rendering, finished, reference, folder)
+    folder = None if save_dir is None else Path(os.fsdecode(save_dir))
+    with nullcontext() if folder is None else writable_folder(folder):
+        timbre = None if reference is None else torch.from_numpy(reference.samples)
+        rendering = renderer.render(request, plans, timbre, progress)
+        finished = [finish(song, request) for song in rendering.songs]
+        result = _result(dit_handler, params, request, rendering, finished, reference, folder)
     if progress is not None:
         progress(1.0, "finished")
     return result
@@ -129,7 +141,7 @@ def _result(
     audios = []
     for index, samples in enumerate(finished):
         effective = effective_params(params, request, index, rendering, dit_handler.model.name)
-        key = params_key(effective)
+        key = params_key({**effective, "audio_format": request.audio_format.name})
         path = ""
         if folder is not None:
             target = folder / f"{key}{request.audio_format.extension}"
@@ -144,5 +156,5 @@ def _result(
                 "silent": False,
             }
         )
-    lines = [SUCCESS, f"Seeds: {', '.join(map(str, request.seeds))}", *request.warnings]
+    lines = [SUCCESS, f"Seeds: {', '.join(map(str, request.seeds))}"]
     return GenerationResult(audios, "\n".join(lines), extra_outputs(request, rendering))

@@ -29,7 +29,6 @@ from acestep.request import Request
 from acestep.sampling.guidance import Guidance
 from acestep.sampling.noise import ItemNoise, item_noise
 from acestep.sampling.sampler import SamplerSettings, sample
-from acestep.tasks import COVER_INSTRUCTION, TEXT2MUSIC_INSTRUCTION
 
 Progress = Callable[[float, str], None]
 STARTED, CONDITIONED, DENOISED, DECODED = 0.02, 0.05, 0.85, 0.95  # share of the whole when a stage ends
@@ -94,7 +93,7 @@ class Renderer:
     def tokenize(self, request: Request, plans: Sequence[Plan]) -> tuple[PromptTokens, ...]:
         """Prompts of every song as token ids; too long a prompt is an ``InputError``. Runs no network."""
         return tuple(
-            self.family.tokenizer(text_prompt(plan, _instruction(request, plan)), lyric_prompt(plan))
+            self.family.tokenizer(text_prompt(plan, request.instruction_for(plan)), lyric_prompt(plan))
             for plan in plans
         )
 
@@ -213,13 +212,6 @@ def _encode(model: torch.nn.Module, caption: Tensor, lyric: Tensor, timbre: Tens
     everything = [torch.ones(states.shape[:2], dtype=torch.bool, device=states.device) for states in (caption, lyric)]
     order = torch.zeros(1, dtype=torch.long, device=timbre.device)
     return model.encode_conditions(caption, everything[0], lyric, everything[1], timbre, order)[0]
-
-
-def _instruction(request: Request, plan: Plan) -> str:
-    """Songs that are played from codes are covers of them, unless the caller wrote an instruction."""
-    if plan.audio_codes and request.instruction == TEXT2MUSIC_INSTRUCTION:
-        return COVER_INSTRUCTION
-    return request.instruction
 
 
 def _between(low: float, high: float, share: float) -> float:

@@ -6,19 +6,21 @@ nothing is left to check. Everything that can be wrong about a call is wrong her
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from acestep.checkpoints.registry import ModelSpec
 from acestep.constants import (
     BATCH_MAX,
     CAPTION_CHARS_ADVISED,
+    CODE_RATE,
     DURATION_MAX_S,
     DURATION_MIN_S,
     INSTRUMENTAL_LYRICS,
 )
 from acestep.errors import InputError, UnsupportedError
 from acestep.fields import CORRECTION, EDITING, FIRST_FAMILY, PLANNER, check_fields, without_effect
+from acestep.judge import plain
 from acestep.lyrics import estimate_duration
 from acestep.metadata import UNUSUAL_METERS, parse_bpm, parse_keyscale, parse_language, parse_timesignature
 from acestep.output.formats import AudioFormat, check_sample_rate, format_named
@@ -28,7 +30,6 @@ from acestep.sampling.choice import SamplingChoice, choose_sampling
 from acestep.seeds import resolve_seeds
 from acestep.tasks import Task, instruction_for, task_named
 
-logger = logging.getLogger(__name__)
 ABSENT = frozenset({FIRST_FAMILY, EDITING, PLANNER, CORRECTION})  # nobody of these is part of this version
 NOT_BUILT = {  # a value other than the default needs what this version does not have
     "variation_strength": "variations of a seed",
@@ -46,7 +47,7 @@ class Request:
 
     Attributes:
         task: row of the task table.
-        instruction: first line of the text prompt.
+        instruction: the caller's first line of the text prompt, or the default.
         caption, lyrics: as the song will be conditioned; ``lyrics`` is ``[Instrumental]`` when nobody sings.
         metadata: what the caller fixed; ``duration`` is None when it is left to the planner or the lyrics.
         audio_codes: semantic codes as text, or "".
@@ -88,7 +89,7 @@ class Request:
             InputError: a value that is not allowed.
             UnsupportedError: values that do not go together, or a task the model was not trained for.
         """
-        _check_texts(params)
+        params, config = plain(params), plain(config)
         check_fields(params)
         task = _task(params, model)
         _refuse_what_is_not_built(params)
@@ -98,19 +99,19 @@ class Request:
         metadata = _metadata(params)
         return cls(
             task=task,
-            instruction=instruction_for(task, params.instruction),
-            caption=params.caption.strip(),
+            instruction=params.instruction,
+            caption=params.caption,
             lyrics=_lyrics(params),
             metadata=metadata,
             audio_codes=params.audio_codes.strip(),
             reference_audio=params.reference_audio or None,
             sampling=sampling,
             seeds=_seeds(params, config),
-            thinking=_flag("thinking", params.thinking),
+            thinking=params.thinking,
             audio_format=audio_format,
             sample_rate=params.sample_rate,
-            limit_true_peak=_flag("limit_true_peak", params.limit_true_peak),
-            warnings=(*warnings, *_advice(params, metadata), *without_effect(params, ABSENT)),
+            limit_true_peak=params.limit_true_peak,
+            warnings=(*warnings, *_advice(params, metadata), *_idle(params, config)),
         )
 
     def plan(self, codebook_size: int) -> Plan:
@@ -121,10 +122,15 @@ class Request:
                 outside the allowed length.
         """
         codes = parse_codes(self.audio_codes, codebook_size)
-        seconds = self.metadata.duration or estimate_duration(self.lyrics)
-        plan = Plan(self.caption, self.lyrics, replace(self.metadata, duration=seconds), codes)
-        check_duration("audio_codes" if codes else "duration", plan.duration_s)
-        return plan
+        if codes:
+            seconds = check_duration("audio_codes", len(codes) / CODE_RATE)
+        else:
+            seconds = self.metadata.duration or estimate_duration(self.lyrics)
+        return Plan(self.caption, self.lyrics, replace(self.metadata, duration=seconds), codes)
+
+    def instruction_for(self, plan: Plan) -> str:
+        """First line of the text prompt of ``plan``: the caller's, else the task's; codes are played as a cover."""
+        return instruction_for(self.task, self.instruction, played_from_codes=bool(plan.audio_codes))
 
 
 def check_duration(field: str, seconds: float) -> float:
@@ -135,8 +141,8 @@ def check_duration(field: str, seconds: float) -> float:
     """
     if not DURATION_MIN_S <= seconds <= DURATION_MAX_S:
         raise InputError(
-            f"Invalid audio duration: {field} must be {DURATION_MIN_S:g} to {DURATION_MAX_S:g} seconds "
-            f"(0 or -1 is automatic), not {seconds:g}.",
+            f"Invalid audio duration: {field} must be {DURATION_MIN_S:g} to {DURATION_MAX_S:g} seconds, "
+            f"not {seconds:g}.",
             field=field,
             value=seconds,
         )
@@ -167,23 +173,9 @@ def _refuse_what_is_not_built(params: GenerationParams) -> None:
             )
 
 
-def _check_texts(params: GenerationParams) -> None:
-    for field in ("caption", "lyrics", "instruction", "audio_codes", "keyscale", "vocal_language"):
-        value = getattr(params, field)
-        if not isinstance(value, str):
-            raise InputError.must(field, "be text", value)
-
-
-def _flag(field: str, value: object) -> bool:
-    if not isinstance(value, bool):
-        raise InputError.must(field, "be True or False", value)
-    return value
-
-
 def _lyrics(params: GenerationParams) -> str:
-    if _flag("instrumental", params.instrumental) or not params.lyrics.strip():
-        return INSTRUMENTAL_LYRICS
-    return params.lyrics.strip()
+    """Lyrics as given; nothing to sing is spelled the way the models were trained to read it."""
+    return INSTRUMENTAL_LYRICS if params.instrumental or not params.lyrics.strip() else params.lyrics
 
 
 def _metadata(params: GenerationParams) -> Metadata:
@@ -196,24 +188,28 @@ def _metadata(params: GenerationParams) -> Metadata:
     )
 
 
-def _duration(value: object) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise InputError.must("duration", "be a number of seconds", value)
-    if value <= 0:
-        return None
-    return check_duration("duration", float(value))
+def _duration(seconds: float | None) -> float | None:
+    return None if seconds is None or seconds <= 0 else check_duration("duration", seconds)
 
 
 def _seeds(params: GenerationParams, config: GenerationConfig) -> tuple[int, ...]:
     size = config.batch_size
-    if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= BATCH_MAX:
+    if not 1 <= size <= BATCH_MAX:
         raise InputError.must("batch_size", f"be from 1 to {BATCH_MAX}", size)
-    seeds = resolve_seeds(params.seed, config.seeds, size)
-    if config.use_random_seed and params.seed >= 0:
-        logger.info("use_random_seed has no effect: seed %d was given.", params.seed)
-    return seeds
+    return resolve_seeds(params.seed, config.seeds, size)
+
+
+def _idle(params: GenerationParams, config: GenerationConfig) -> Iterator[str]:
+    """One sentence for every value that was changed although nothing reads it in this call."""
+    yield from without_effect(params, ABSENT)
+    if params.audio_codes and params.duration is not None and params.duration > 0:
+        yield "duration has no effect: audio_codes decides the length."
+    if params.variation_seed != _DEFAULTS.variation_seed:
+        yield "variation_seed has no effect: variation_strength is 0."
+    defaults = GenerationConfig()
+    for name in ("allow_lm_batch", "lm_batch_chunk_size", "constrained_decoding_debug"):
+        if getattr(config, name) != getattr(defaults, name):
+            yield f"{name} has no effect: it belongs to {PLANNER}."
 
 
 def _advice(params: GenerationParams, metadata: Metadata) -> tuple[str, ...]:

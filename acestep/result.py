@@ -64,7 +64,7 @@ def effective_params(
     plan = rendering.songs[index].plan
     filled = replace(
         params,
-        instruction=request.instruction,
+        instruction=request.instruction_for(plan),
         caption=plan.caption,
         lyrics=plan.lyrics,
         vocal_language=plan.metadata.language,
@@ -77,8 +77,7 @@ def effective_params(
         shift=request.sampling.shift,
         seed=request.seeds[index],
     )
-    timesteps = None if params.timesteps is None else list(params.timesteps)
-    return {**asdict(filled), "timesteps": timesteps, "model": model}
+    return {**asdict(filled), "model": model}
 
 
 def params_key(params: dict[str, Any]) -> str:
@@ -96,7 +95,6 @@ def time_costs(seconds: dict[str, float], steps: int) -> dict[str, float]:
         "dit_diffusion_time_cost": diffusion,
         "dit_diffusion_per_step_time_cost": diffusion / steps,
         "dit_vae_decode_time_cost": decode,
-        "dit_offload_time_cost": 0.0,
         "dit_total_time_cost": total,
         "pipeline_total_time": total,
     }
@@ -105,19 +103,19 @@ def time_costs(seconds: dict[str, float], steps: int) -> dict[str, float]:
 def extra_outputs(request: Request, rendering: Rendering) -> dict[str, Any]:
     """The run's tensors, padded ``[B, T, ...]`` and on the CPU, under the published names."""
     conditions = rendering.conditions
-    latents = _padded([song.latents for song in rendering.songs])  # [B, T, C]
-    source, mask = conditions.context.cpu().chunk(2, dim=-1)  # [B, T, C] each
+    latents = _padded([song.latents.clone() for song in rendering.songs])  # [B, T, C]
+    source, mask = (part.clone() for part in conditions.context.cpu().chunk(2, dim=-1))  # [B, T, C] each
     frames = torch.arange(latents.shape[1])[None] < torch.tensor(conditions.frames)[:, None]  # [B, T]
     return {
         "pred_latents": latents,
-        "latents": latents,
-        "target_latents": source,
+        "latents": latents.clone(),
+        "target_latents": source.clone(),
         "src_latents": source,
         "chunk_masks": mask,
         "masks": frames,
         "latent_masks": frames,
         "spans": [("full", 0, count) for count in conditions.frames],
-        "context_latents": conditions.context.cpu(),
+        "context_latents": conditions.context.cpu().clone(),
         "encoder_hidden_states": conditions.encoder_states.cpu(),
         "encoder_attention_mask": conditions.encoder_mask.cpu(),
         "lyric_token_idss": _padded([torch.tensor(ids.lyric) for ids in rendering.tokens]),

@@ -15,7 +15,7 @@ import numpy as np
 from acestep import __version__
 from acestep.audio.io import Audio
 from acestep.checkpoints.registry import ModelSpec
-from acestep.output.recipe import ModelUsed, OutputMade, SourceUsed, build_recipe, title_from_caption
+from acestep.output.recipe import ModelUsed, OutputMade, SourceUsed, build_recipe, scrubbed, title_from_caption
 from acestep.output.tags import SongTags
 from acestep.output.writer import write_audio
 from acestep.render import Song
@@ -74,7 +74,7 @@ def save_song(
 
 
 def _model_used(provenance: Provenance) -> ModelUsed:
-    return ModelUsed(provenance.model.name, provenance.model.revision, reason=provenance.reason)
+    return ModelUsed(provenance.model.name, reason=provenance.reason)  # what lies on disk has no known revision
 
 
 def _source_used(audio: Audio | None) -> SourceUsed | None:
@@ -83,9 +83,10 @@ def _source_used(audio: Audio | None) -> SourceUsed | None:
 
 def _tags(song: Song) -> SongTags:
     metadata = song.plan.metadata
+    words = scrubbed({"caption": song.plan.caption, "lyrics": song.plan.lyrics})
     return SongTags(
-        title=title_from_caption(song.plan.caption),
-        lyrics=song.plan.lyrics,
+        title=title_from_caption(words["caption"]),
+        lyrics=words["lyrics"],
         bpm=metadata.bpm,
         key=metadata.keyscale,
         language=metadata.language,

@@ -9,13 +9,13 @@ from acestep.constants import SEED_MAX
 from acestep.errors import InputError
 
 
-def check_seed(value: object, field: str = "seed") -> int:
+def check_seed(value: int, field: str = "seed") -> int:
     """``value`` as a seed, where -1 means random.
 
     Raises:
         InputError: not a whole number from -1 to 2**32 - 1.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or not -1 <= value <= SEED_MAX:
+    if not -1 <= value <= SEED_MAX:
         raise InputError.must(field, f"be -1 (random) or a whole number from 0 to {SEED_MAX}", value)
     return value
 
@@ -34,7 +34,7 @@ def resolve_seeds(seed: int, seeds: Sequence[int] | int | None, batch_size: int)
     Raises:
         InputError: a value out of range, or more seeds than songs.
     """
-    if isinstance(seeds, int) and not isinstance(seeds, bool):
+    if isinstance(seeds, int):
         seed, seeds = check_seed(seeds, "seeds"), None
     if seeds:
         given = [check_seed(value, "seeds") for value in seeds]

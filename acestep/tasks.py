@@ -77,12 +77,15 @@ def task_named(name: str) -> Task:
     return row
 
 
-def instruction_for(task: Task, given: str = "", tracks: tuple[str, ...] = ()) -> str:
+def instruction_for(
+    task: Task, given: str = "", tracks: tuple[str, ...] = (), *, played_from_codes: bool = False
+) -> str:
     """The instruction line of the text prompt.
 
     Args:
         task: the row.
         given: the caller's own instruction; used verbatim unless it is empty or the generic default.
+        played_from_codes: the song is spelled out in semantic codes, which the models know as a cover.
         tracks: track names (of ``TRACK_NAMES``) for the tasks whose row has a place for them.
 
     Returns:
@@ -91,6 +94,8 @@ def instruction_for(task: Task, given: str = "", tracks: tuple[str, ...] = ()) -
     """
     if given.strip() and given != TEXT2MUSIC_INSTRUCTION:
         return given
+    if played_from_codes:
+        return COVER_INSTRUCTION
     names = [track.upper() for track in tracks]
     if names:
         return task.instruction.replace("{TRACK_NAME}", names[0]).replace("{TRACK_CLASSES}", " | ".join(names))

@@ -66,7 +66,9 @@ def test_a_batch_is_numbered(tmp_path: Path) -> None:
         (["generate", "x", "--key", "H minor", "-o", "a.wav"], 2, "keyscale 'H minor' is not a key"),
         (["generate", "x", "--model", "nope", "-o", "a.wav"], 2, "model 'nope' is unknown"),
         (["generate", "x", "-o", "a.xyz"], 2, "output 'a.xyz' is unknown; choose one of: NAME.wav"),
-        (["generate", "", "-o", "a.wav"], 2, "caption and lyrics are both empty"),
+        (["generate", "x", "--format", "wav24", "-o", "a.flac"], 2, "output must end in .wav for the format wav24"),
+        (["generate", "x", "-o", "n" * 300 + ".wav"], 2, "output: File name too long"),
+        (["generate", "", "-o", "new/folder/a.wav"], 2, "caption and lyrics are both empty"),
         (["generate", "x", "--reference", "none.wav", "-o", "a.wav"], 2, "reference_audio"),
         (
             ["generate", "x", "--model", "acestep-v15-turbo", "-o", "a.wav"],
@@ -98,6 +100,17 @@ def test_an_output_folder_that_cannot_be(tmp_path: Path, capsys: pytest.CaptureF
     (tmp_path / "file").write_text("")
     assert main(["generate", "x", "-o", str(tmp_path / "file" / "a.wav")]) == 1
     assert "cannot write" in capsys.readouterr().err
+
+
+def test_a_folder_is_no_target(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "d.wav").mkdir()
+    assert main(["generate", "x", "-o", str(tmp_path / "d.wav")]) == 2
+    assert "output 'd.wav' is a folder" in capsys.readouterr().err
+
+
+def test_warnings_are_shown(tmp_path: Path) -> None:
+    made = acestep("generate", "x", "--duration", "10", "--guidance", "12", "-o", "a.wav", cwd=tmp_path)
+    assert "acestep: guidance_scale has no effect: tiny runs without guidance." in made.stderr
 
 
 def test_help_shows_an_example(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
+import shutil
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from acestep.cog_door import OutputFolder, ProgressPrinter, local_file, numbers
+from acestep.cog_door import OutputFolder, cog_names, deliver, local_file, numbers, print_progress, record_timings
 from acestep.errors import InputError, NotLoadedError, OutputError
 from acestep.result import GenerationResult
 
@@ -15,12 +17,6 @@ from acestep.result import GenerationResult
 def finished(*paths: Path) -> GenerationResult:
     audios = [{"path": str(path)} for path in paths]
     return GenerationResult(audios, "done", {"time_costs": {"dit_total_time_cost": 1.5}})
-
-
-def deliver(folder: OutputFolder, result: GenerationResult, **options: bool) -> tuple[Path, dict[str, float]]:
-    metrics: dict[str, float] = {}
-    options = {"return_all": False, "score": True, **options}
-    return folder.deliver(result, record=metrics.__setitem__, **options), metrics
 
 
 def song(folder: OutputFolder, name: str = "a.wav", data: bytes = b"RIFF") -> Path:
@@ -35,16 +31,45 @@ def test_only_the_last_two_predictions_stay_on_disk() -> None:
     assert [path.exists() for path in songs] == [False, False, False, True, True]
 
 
-def test_the_first_song_and_its_metrics_are_delivered() -> None:
+def test_nothing_stays_when_the_process_ends() -> None:
     folder = OutputFolder()
     path = song(folder)
-    assert deliver(folder, finished(path)) == (path, {"timing.dit_total_time_cost": 1.5})
+    del folder
+    gc.collect()
+    assert not path.parent.parent.exists()
+
+
+def test_a_folder_that_somebody_cleaned_up_is_no_error() -> None:
+    folder = OutputFolder()
+    shutil.rmtree(folder.fresh())
+    assert all(folder.fresh().is_dir() for _ in range(3))
+
+
+def test_the_first_song_is_delivered() -> None:
+    folder = OutputFolder()
+    path = song(folder)
+    assert deliver(finished(path), return_all=False, score=True) == path
+
+
+def test_seconds_become_metrics() -> None:
+    metrics: dict[str, float] = {}
+    record_timings(finished(Path("a.wav")), metrics.__setitem__)
+    assert metrics == {"timing.dit_total_time_cost": 1.5}
+    record_timings(GenerationResult.failed(NotLoadedError("x")), metrics.__setitem__)
+
+
+def test_errors_speak_of_the_inputs_of_this_door() -> None:
+    with pytest.raises(InputError, match="^audio_duration must be long, not 3") as caught, cog_names():
+        raise InputError.must("duration", "be long", 3)
+    assert caught.value.field == "audio_duration"
+    with pytest.raises(InputError, match="^bpm must"), cog_names():
+        raise InputError.must("bpm", "be fast", 3)
 
 
 def test_a_batch_says_that_it_is_not_scored(capsys: pytest.CaptureFixture[str]) -> None:
     folder = OutputFolder()
     path = song(folder)
-    assert deliver(folder, finished(path, path))[0] == path
+    assert deliver(finished(path, path), return_all=False, score=True) == path
     assert "not scored in this version; song 0" in capsys.readouterr().out
 
 
@@ -53,7 +78,7 @@ def test_everything_is_one_zip() -> None:
     first = song(folder)
     second = first.with_name("b.wav")
     second.write_bytes(b"more")
-    bundle, _ = deliver(folder, finished(first, second), return_all=True)
+    bundle = deliver(finished(first, second), return_all=True, score=True)
     with zipfile.ZipFile(bundle) as archive:
         assert archive.namelist() == ["00-a.wav", "01-b.wav"]
         assert archive.read("01-b.wav") == b"more"
@@ -66,13 +91,13 @@ def test_a_missing_or_empty_file_is_an_error_not_an_empty_success(data: bytes | 
     if data is None:
         path.unlink()
     with pytest.raises(OutputError, match=r"a\.wav is missing or empty"):
-        deliver(folder, finished(path))
+        deliver(finished(path), return_all=False, score=True)
 
 
 def test_a_failed_result_raises_its_own_error() -> None:
     cause = NotLoadedError("Model not loaded: x.")
     with pytest.raises(NotLoadedError) as caught:
-        deliver(OutputFolder(), GenerationResult.failed(cause))
+        deliver(GenerationResult.failed(cause), return_all=False, score=True)
     assert caught.value is cause
 
 
@@ -93,9 +118,8 @@ def test_numbers_in_text() -> None:
 
 
 def test_progress_lines_are_what_clients_parse(capsys: pytest.CaptureFixture[str]) -> None:
-    report = ProgressPrinter()
     for share in (0.02, 0.45, 1.0):
-        report(share, "denoising step 4/8")
+        print_progress(share, "denoising step 4/8")
     assert capsys.readouterr().out == (
         "  2%|          | 2/100 [denoising step 4/8]\n"
         " 45%|####      | 45/100 [denoising step 4/8]\n"

@@ -209,12 +209,42 @@ def test_unusable_references_are_one_sentence(tiny: AceStepHandler, tmp_path: Pa
     error = failure(tiny, tmp_path / "out", reference_audio=str(path))
     assert "reference_audio" in error
     assert str(tmp_path) not in error
-    assert list((tmp_path / "out").iterdir()) == []
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_unwritable_folder_is_found_before_any_network_runs(tiny: AceStepHandler, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert "cannot write" in failure(tiny, tmp_path / "file" / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_folders_made_for_a_failed_call_go_away(tiny: AceStepHandler, tmp_path: Path) -> None:
+    def stop(share: float, stage: str) -> None:
+        raise CancelledError("The run was cancelled.")
+
+    params = GenerationParams(caption="x", duration=10, thinking=False)
+    assert not generate_music(tiny, LLMHandler(), params, ONE, tmp_path / "a" / "b", stop).success
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_folder_holds_the_same_song_in_two_formats(tiny: AceStepHandler, tmp_path: Path) -> None:
+    for name in ("wav", "wav32"):
+        run(tiny, tmp_path, GenerationConfig(batch_size=1, audio_format=name))
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_codes_are_played_as_a_cover_and_the_recipe_says_so(tiny: AceStepHandler, tmp_path: Path) -> None:
+    codes = "".join(f"<|audio_code_{code}|>" for code in range(60))
+    path = run(tiny, tmp_path, audio_codes=codes, duration=-1).audios[0]["path"]
+    recipe = read_recipe(path)
+    assert recipe["parameters"]["instruction"].startswith("Generate audio semantic tokens")
+    assert recipe["plan"]["metadata"]["duration"] == recipe["parameters"]["duration"] == 12.0
+
+
+def test_credentials_in_words_stay_out_of_the_tags(tiny: AceStepHandler, tmp_path: Path) -> None:
+    result = run(tiny, tmp_path, caption="https://me:secret@host/x", lyrics="[Verse]\nhttps://me:secret@host/y")
+    tags = read_tags(result.audios[0]["path"])
+    assert "secret" not in tags.title + tags.lyrics
 
 
 def test_a_full_disk_leaves_nothing_behind(tiny: AceStepHandler, tmp_path: Path) -> None:

@@ -18,11 +18,11 @@ LONGEST_FILE, LONGEST_FUNCTION = 320, 80
 # Layers from the ground up; a module imports only from its own layer and those below it.
 LAYERS = (
     ("constants", "errors"),
-    ("tasks", "params", "fields", "metadata", "lyrics", "seeds", "checkpoints.registry"),
+    ("tasks", "params", "fields", "judge", "metadata", "lyrics", "seeds", "checkpoints.registry", "checkpoints.rows"),
     ("models", "sampling", "audio", "output", "planner", "devices", "conditioning", "checkpoints"),
     ("request", "denoise", "render", "finish", "result", "save"),
     ("handler", "llm_inference"),
-    ("inference", "cog_door", "cli", "__main__", "cogrun", "training"),
+    ("inference", "cog_door", "cli", "download_cli", "__main__", "cogrun", "training"),
 )
 
 

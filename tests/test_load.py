@@ -89,8 +89,8 @@ def test_an_empty_folder_and_a_broken_index(tmp_path: Path) -> None:
 
 
 def test_published_silence_is_transposed_and_never_unpickled(tmp_path: Path) -> None:
-    torch.save(torch.arange(12.0).view(1, 3, 4), tmp_path / "silence_latent.pt")
-    assert torch.equal(load_silence(tmp_path), torch.arange(12.0).view(1, 3, 4).transpose(1, 2))
+    torch.save(torch.arange(18.0).view(1, 3, 6), tmp_path / "silence_latent.pt")
+    assert torch.equal(load_silence(tmp_path), torch.arange(18.0).view(1, 3, 6).transpose(1, 2))
     torch.save({"__reduce__": Net()}, tmp_path / "silence_latent.pt")
     with pytest.raises(WeightsError, match="is not a plain tensor file"):
         load_silence(tmp_path)
@@ -99,6 +99,12 @@ def test_published_silence_is_transposed_and_never_unpickled(tmp_path: Path) -> 
         load_silence(tmp_path)
     torch.save(torch.zeros(3), tmp_path / "silence_latent.pt")
     with pytest.raises(WeightsError, match="does not hold one"):
+        load_silence(tmp_path)
+    save_file({"other": torch.zeros(1, 5, 2)}, tmp_path / "silence_latent.safetensors")
+    with pytest.raises(WeightsError, match="does not hold exactly the tensor silence_latent"):
+        load_silence(tmp_path)
+    save_file({"silence_latent": torch.zeros(3, 3)}, tmp_path / "silence_latent.safetensors")
+    with pytest.raises(WeightsError, match=r"has the shape \[3, 3\]"):
         load_silence(tmp_path)
 
 

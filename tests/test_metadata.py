@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 
 from acestep.constants import KEYSCALES, LANGUAGES
@@ -49,18 +47,12 @@ def test_what_is_no_key_is_refused(wrong: str) -> None:
 
 
 def test_bpm_range() -> None:
-    assert [parse_bpm(value) for value in (None, 30, 300, 120.0)] == [None, 30, 300, 120]
+    assert [parse_bpm(value) for value in (None, 30, 300)] == [None, 30, 300]
 
 
 @pytest.mark.parametrize("wrong", [29, 301, 0, -1])
 def test_bpm_out_of_range_names_the_range(wrong: int) -> None:
     with pytest.raises(InputError, match=f"bpm must be from 30 to 300, not {wrong}"):
-        parse_bpm(wrong)
-
-
-@pytest.mark.parametrize("wrong", ["fast", 120.5, True, math.nan, math.inf])
-def test_bpm_must_be_a_whole_number(wrong: object) -> None:
-    with pytest.raises(InputError, match="bpm must be a whole number"):
         parse_bpm(wrong)
 
 

@@ -37,7 +37,10 @@ def test_setup_says_what_it_loaded_with_seconds_and_bytes(server: CogServer) -> 
         assert f"setup: {stage} " in text
     assert "bytes" in text
     assert "setup: warm-up" in text
-    assert "Loaded tiny (asked for by name) on cpu, float32" in text
+    assert (
+        "Loaded tiny (asked for by name, an embedded model for trying the road, not for music) on cpu, float32"
+        in text
+    )
 
 
 def test_a_prediction_returns_a_song(server: CogServer, tmp_path: Path) -> None:
@@ -81,11 +84,13 @@ def test_a_reference_can_be_sent_as_data(server: CogServer, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"prompt": ""}, "caption and lyrics are both empty"),
-        ({"audio_duration": 5}, "Invalid audio duration: duration must be 10 to 600"),
+        ({"prompt": ""}, "prompt and lyrics are both empty"),
+        ({"audio_duration": 5}, "Invalid audio duration: audio_duration must be 10 to 600"),
         ({"keyscale": "H minor"}, "keyscale 'H minor' is not a key"),
-        ({"task": "lego"}, "task_type 'lego' is not available in this version yet"),
+        ({"task": "lego"}, "task 'lego' is not available in this version yet"),
         ({"thinking": True}, "thinking=True needs a language model"),
+        ({"model": "acestep-v15-xl-base", "keyscale": "H"}, "keyscale 'H' is not a key"),
+        ({"model": "acestep-v15-xl-base"}, "Model not loaded: acestep-v15-xl-base needs the folders"),
         ({"seeds": "1,x"}, "seeds must be numbers separated by commas, not '1,x'"),
         ({"reference_audio": "/etc/hostname"}, "reference_audio must be sent as a data: URI or an https: URL"),
         ({"lm_model": "tiny"}, "lm_model_path 'tiny' cannot be loaded"),
@@ -124,3 +129,12 @@ def test_cancelling_frees_the_slot(server: CogServer) -> None:
         assert server.cancel(identifier)
         assert sink.wait_terminal(60)["status"] == "canceled"
     assert server.predict({"prompt": "x", "audio_duration": 10, "model": "tiny"})["status"] == "succeeded"
+
+
+def test_auto_means_the_same_after_another_model_was_named(server: CogServer, tmp_path: Path) -> None:
+    request = {"prompt": "x", "audio_duration": 10, "seed": 1, "infer_steps": 2, "output_format": "flac"}
+    ran = []
+    for index, model in enumerate(("auto", "tiny-base", "auto")):
+        answer = server.predict({**request, "model": model})
+        ran.append(read_recipe(saved(answer["output"], tmp_path, f"{index}.flac"))["models"]["dit"]["name"])
+    assert ran == ["tiny", "tiny-base", "tiny"]

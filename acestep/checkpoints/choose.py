@@ -38,7 +38,7 @@ def choose_model(name: str, device: torch.device, task: str | None = None) -> tu
     if device.type != "cuda":
         choices, why = (
             (EMBEDDED_MODEL, EMBEDDED_BASE_MODEL),
-            "auto: no CUDA device, so the embedded model, which is for trying the road, not for music",
+            "auto: no CUDA device",
         )
     else:
         memory = torch.cuda.get_device_properties(device).total_memory

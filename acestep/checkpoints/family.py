@@ -5,15 +5,15 @@ In: a registry row, the weights folder, a placement. Out: a ``Family``. Refuses 
 
 from __future__ import annotations
 
-import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import Qwen3Config, Qwen3Model
@@ -28,8 +28,6 @@ from acestep.models.config import AceStepConfig
 from acestep.models.oobleck import Oobleck
 from acestep.models.vae_config import OobleckConfig
 
-logger = logging.getLogger(__name__)
-Network = TypeVar("Network", bound=nn.Module)
 Report = Callable[[str, float, int], None]
 WEIGHTS_ENV = "ACESTEP_WEIGHTS"
 
@@ -65,15 +63,21 @@ class Family:
 def find_weights(spec: ModelSpec, project_root: Path) -> Path:
     """The weights folder that holds ``spec``.
 
-    Looked for in ``ACESTEP_WEIGHTS``, then in ``weights/`` and ``checkpoints/`` of the project, then beside this
-    package, where the embedded models ship.
+    Embedded models are looked for beside this package, where they ship; others in ``ACESTEP_WEIGHTS`` if it is set, and
+    nowhere else then; otherwise in ``weights/`` and ``checkpoints/`` of the project and in ``weights/`` beside this
+    package.
 
     Raises:
         WeightsError: none of them has it; names the folders that are needed and where they were looked for.
     """
+    beside = Path(__file__).resolve().parents[2] / "weights"
     named = os.environ.get(WEIGHTS_ENV)
-    roots = [Path(named)] if named else []
-    roots += [project_root / "weights", project_root / "checkpoints", Path(__file__).resolve().parents[2] / "weights"]
+    if spec.embedded:
+        roots = [project_root / "weights", beside]
+    elif named:
+        roots = [Path(named)]
+    else:
+        roots = [project_root / "weights", project_root / "checkpoints", beside]
     needed = (spec.folder, spec.vae, spec.text_encoder)
     for root in roots:
         if all((root / name).is_dir() for name in needed):
@@ -91,39 +95,56 @@ def load_family(spec: ModelSpec, root: Path, placement: Placement, report: Repor
         report: called after each network with its role, seconds and bytes.
 
     Raises:
-        WeightsError: a file is missing or broken.
+        WeightsError: files are missing or broken; the problems of all networks in one text.
     """
-    folder = root / spec.folder
     dtype = placement.dtype
+    loaders: dict[str, Callable[[], object]] = {
+        "transformer": lambda: _load_transformer(root / spec.folder, dtype),
+        "vae": lambda: _load_vae(root / spec.vae, dtype),
+        "text encoder": lambda: _load_text_encoder(root / spec.text_encoder, dtype),
+        "tokenizer": lambda: _load_tokenizer(root / spec.text_encoder),
+        "silence": lambda: load_silence(root / spec.folder),
+    }
+    parts = _load_all(loaders, report)
+    _check_vocabulary(parts["text encoder"], parts["tokenizer"])
+    return Family(spec, placement, *parts.values())
 
-    def timed(role: str, build: Callable[[], Network]) -> Network:
+
+def _load_all(loaders: Mapping[str, Callable[[], object]], report: Report | None) -> dict[str, Any]:
+    """Every part, or one error with the problems of all of them."""
+    parts, problems = {}, []
+    for role, load in loaders.items():
         start = time.perf_counter()
-        network = build()
-        if report is not None:
-            size = sum(parameter.nbytes for parameter in network.parameters())
+        try:
+            parts[role] = load()
+        except WeightsError as error:
+            problems.append(str(error))
+            continue
+        if report is not None and isinstance(parts[role], nn.Module):
+            size = sum(parameter.nbytes for parameter in parts[role].parameters())
             report(role, time.perf_counter() - start, size)
-        return network
+    if problems:
+        raise WeightsError(" ".join(dict.fromkeys(problems)))
+    return parts
 
-    return Family(
-        spec=spec,
-        placement=placement,
-        model=timed("transformer", lambda: _load_transformer(folder, dtype)),
-        vae=timed("vae", lambda: _load_vae(root / spec.vae, dtype)),
-        text_encoder=timed("text encoder", lambda: _load_text_encoder(root / spec.text_encoder, dtype)),
-        tokenizer=_load_tokenizer(root / spec.text_encoder),
-        silence=load_silence(folder),
-    )
+
+def _check_vocabulary(encoder: TextEncoder, tokenizer: PromptTokenizer) -> None:
+    rows = encoder.network.get_input_embeddings().weight.shape[0]
+    if tokenizer.size > rows:
+        raise WeightsError(
+            f"Model not loaded: the tokenizer has {tokenizer.size} tokens, the text encoder only {rows} embeddings."
+        )
 
 
 def _load_transformer(folder: Path, dtype: torch.dtype) -> AceStepModel:
-    config = AceStepConfig.from_json(folder / "config.json")
+    config = AceStepConfig.from_dict(read_json(folder / "config.json"))
     with torch.device("meta"):
         network = AceStepModel(config)
     return load_strict(network, weight_files(folder, "model"), dtype)
 
 
 def _load_vae(folder: Path, dtype: torch.dtype) -> Oobleck:
-    config = OobleckConfig.from_json(folder / "config.json")
+    config = OobleckConfig.from_dict(read_json(folder / "config.json"))
     with torch.device("meta"):
         network = Oobleck(config)
     network = load_strict(network, weight_files(folder, "diffusion_pytorch_model"), dtype)
@@ -132,7 +153,13 @@ def _load_vae(folder: Path, dtype: torch.dtype) -> Oobleck:
 
 
 def _load_text_encoder(folder: Path, dtype: torch.dtype) -> TextEncoder:
-    config = Qwen3Config(**read_json(folder / "config.json"))
+    raw = read_json(folder / "config.json")
+    try:
+        config = Qwen3Config(**raw)
+    except (StrictDataclassError, TypeError, ValueError) as error:
+        raise WeightsError(
+            f"Model not loaded: {folder / 'config.json'} does not describe a Qwen3 network."
+        ) from error
     config._attn_implementation = "sdpa"
     with torch.device("meta"):
         network = Qwen3Model(config)
@@ -144,6 +171,7 @@ def _load_text_encoder(folder: Path, dtype: torch.dtype) -> TextEncoder:
 
 def _load_tokenizer(folder: Path) -> PromptTokenizer:
     path = folder / "tokenizer.json"
-    if not path.is_file():
-        raise WeightsError(f"Model not loaded: {folder} has no {path.name}.")
+    model = read_json(path).get("model")
+    if not isinstance(model, dict) or not isinstance(model.get("vocab"), dict):
+        raise WeightsError(f"Model not loaded: {path} holds no vocabulary.")
     return PromptTokenizer(Tokenizer.from_file(str(path)))

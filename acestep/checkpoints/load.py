@@ -16,8 +16,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from acestep.constants import FRAMES_PER_CODE
 from acestep.errors import WeightsError
 
+_SILENCE = "silence_latent"
 _LISTED = 12  # names spelled out per kind of problem; the rest is counted
 
 
@@ -53,13 +55,13 @@ def load_strict(network: nn.Module, files: Iterable[Path], dtype: torch.dtype) -
     Raises:
         WeightsError: unreadable files, missing or extra tensors, wrong shapes; all of them in one text.
     """
-    expected = network.state_dict()
+    expected, paths = network.state_dict(), list(files)
     with ExitStack() as stack:
         found = {}
-        for path in files:
+        for path in paths:
             reader = stack.enter_context(_open(path))
             found.update(dict.fromkeys(reader.keys(), reader))
-        _check(expected, found)
+        _check(expected, found, paths)
         state = {name: _cast(found[name].get_tensor(name), dtype) for name in expected}
     network.load_state_dict(state, strict=True, assign=True)
     return network.eval().requires_grad_(False)
@@ -74,7 +76,9 @@ def load_silence(folder: Path) -> Tensor:
     ours, published = folder / "silence_latent.safetensors", folder / "silence_latent.pt"
     if ours.is_file():
         with _open(ours) as reader:
-            return reader.get_tensor("silence_latent").float()
+            if list(reader.keys()) != [_SILENCE]:
+                raise WeightsError(f"Model not loaded: {ours} does not hold exactly the tensor {_SILENCE}.")
+            return _checked_silence(reader.get_tensor(_SILENCE), ours)
     if not published.is_file():
         raise WeightsError(f"Model not loaded: {folder} has no {published.name}.")
     try:
@@ -83,7 +87,15 @@ def load_silence(folder: Path) -> Tensor:
         raise WeightsError(f"Model not loaded: {published} is not a plain tensor file.") from error
     if not isinstance(stored, Tensor) or stored.dim() != 3:
         raise WeightsError(f"Model not loaded: {published} does not hold one [1, channels, frames] tensor.")
-    return stored.transpose(1, 2).float()  # [1, C, frames] -> [1, frames, C]
+    return _checked_silence(stored.transpose(1, 2), published)  # [1, C, frames] -> [1, frames, C]
+
+
+def _checked_silence(latents: Tensor, path: Path) -> Tensor:
+    if latents.dim() != 3 or latents.shape[0] != 1 or latents.shape[1] < FRAMES_PER_CODE:
+        raise WeightsError(
+            f"Model not loaded: {path} has the shape {list(latents.shape)}, not [1, frames, channels]."
+        )
+    return latents.float()
 
 
 def read_json(path: Path) -> dict[str, object]:
@@ -114,7 +126,7 @@ def _cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     return tensor.to(dtype) if tensor.is_floating_point() else tensor
 
 
-def _check(expected: dict[str, Tensor], found: dict[str, safe_open]) -> None:
+def _check(expected: dict[str, Tensor], found: dict[str, safe_open], paths: list[Path]) -> None:
     missing = sorted(expected.keys() - found.keys())
     extra = sorted(found.keys() - expected.keys())
     problems = [*_summary("missing", missing), *_summary("unexpected", extra)]
@@ -125,7 +137,8 @@ def _check(expected: dict[str, Tensor], found: dict[str, safe_open]) -> None:
             wrong.append(f"{name} is {list(shape)}, not {list(expected[name].shape)}")
     problems += _summary("of the wrong shape", sorted(wrong))
     if problems:
-        raise WeightsError(f"Model not loaded: the weight files do not match the network; {'; '.join(problems)}.")
+        where = ", ".join(map(str, paths))
+        raise WeightsError(f"Model not loaded: {where} does not match the network; {'; '.join(problems)}.")
 
 
 def _summary(kind: str, names: list[str]) -> Iterator[str]:

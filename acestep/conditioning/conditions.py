@@ -49,11 +49,6 @@ class Conditions:
             frames=tuple(song.context.shape[1] for song in songs),
         )
 
-    @property
-    def padded(self) -> bool:
-        """True when some song is shorter than its neighbours in prompt or frames."""
-        return len(set(self.frames)) > 1 or not bool(self.encoder_mask.all())
-
 
 def _stack(items: Sequence[Tensor]) -> Tensor:
     """``[1, N_i, D]`` tensors as ``[B, max N_i, D]``, zeros behind the shorter ones."""

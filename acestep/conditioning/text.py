@@ -40,9 +40,16 @@ class PromptTokenizer:
         end = tokenizer.token_to_id(END_OF_TEXT)
         if end is None:
             raise WeightsError(f"The tokenizer of the text encoder has no {END_OF_TEXT} token.")
+        tokenizer.no_truncation()  # exported tokenizers may carry both; too long a prompt must be an error
+        tokenizer.no_padding()
         tokenizer.encode_special_tokens = True  # "<|...|>" typed by a user is plain text
         self._tokenizer = tokenizer
         self._end = end
+
+    @property
+    def size(self) -> int:
+        """Number of tokens, added ones included."""
+        return self._tokenizer.get_vocab_size()
 
     def __call__(self, text_prompt: str, lyric_prompt: str) -> PromptTokens:
         """Ids of both prompts, each with its end markers.

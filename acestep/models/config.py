@@ -35,6 +35,7 @@ FIXED_KEYS: dict[str, object] = {
     "attention_bias": False,
     "use_sliding_window": True,
     "fsq_input_num_quantizers": 1,
+    "is_lego_sft": False,  # such a checkpoint is prompted in another form
 }
 
 
@@ -75,7 +76,6 @@ class AceStepConfig:
     encoder_num_attention_heads: int | None = None
     encoder_num_key_value_heads: int | None = None
     is_turbo: bool = False
-    is_lego_sft: bool = False
     model_version: str = ""
 
     def __post_init__(self) -> None:

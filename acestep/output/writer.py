@@ -89,6 +89,24 @@ def check_writable(folder: str | Path) -> None:
 
 
 @contextmanager
+def writable_folder(folder: Path) -> Iterator[None]:
+    """``folder`` exists and takes files inside the block; what had to be created for it goes away if the block fails.
+
+    Raises:
+        OutputError: it cannot be created or written.
+    """
+    created = [path for path in (folder, *folder.parents) if not path.exists()]
+    check_writable(folder)
+    try:
+        yield
+    except BaseException:
+        for path in created:
+            with suppress(OSError):  # somebody else's file came to lie in it
+                path.rmdir()
+        raise
+
+
+@contextmanager
 def _atomic(path: Path) -> Iterator[Path]:
     """A file beside ``path`` that takes its place when the block succeeds and vanishes whatever else happens."""
     part = path.parent / _part_name()

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, fields
 from acestep.constants import CODE_RATE
 from acestep.errors import InputError
 
-_CODE = re.compile(r"<\|audio_code_(\d+)\|>")
+_CODE = re.compile(r"<\|audio_code_(\d{1,6})\|>")
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,8 +77,14 @@ def _schedule(
     params: GenerationParams, model: ModelSpec, warnings: list[str]
 ) -> tuple[tuple[float, ...], float | None]:
     variant = model.variant
-    if params.timesteps:
+    if params.timesteps is not None:
         schedule = custom_schedule(params.timesteps)
+        if params.inference_steps not in (None, _DEFAULTS.inference_steps):
+            warnings.append("inference_steps has no effect: timesteps gives the noise levels.")
+        if variant.steps_cut and len(schedule) - 1 > variant.steps_max:
+            warnings.append(
+                f"timesteps has {len(schedule) - 1} levels; {model.name} is made for {variant.steps_max}."
+            )
         if params.shift is not None:
             warnings.append("shift has no effect: timesteps gives the noise levels.")
         return schedule, None
@@ -89,8 +95,6 @@ def _schedule(
 def _steps(asked: int | None, model: ModelSpec, variant: Variant, warnings: list[str]) -> int:
     if asked is None:
         return variant.steps
-    if isinstance(asked, bool) or not isinstance(asked, int):
-        raise InputError.must("inference_steps", "be a whole number", asked)
     most = STEPS_MAX if variant.steps_cut else variant.steps_max
     if not 1 <= asked <= most:
         raise InputError.must("inference_steps", f"be from 1 to {most} for {model.name}", asked)
@@ -137,6 +141,8 @@ def _guidance(params: GenerationParams, model: ModelSpec, warnings: list[str]) -
         _warn_unguided(params, model, warnings)
         return "none", 1.0
     if scale is None or scale <= 1.0:
+        if params.use_adg:
+            warnings.append("use_adg has no effect: guidance is off.")
         return "none", 1.0
     if scale > GUIDANCE_ADVISED_MAX:
         warnings.append(f"guidance_scale {scale:g} is high; above {GUIDANCE_ADVISED_MAX:g} songs tend to distort.")
