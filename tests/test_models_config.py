@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import pytest
 
 from acestep.errors import WeightsError
@@ -145,18 +142,3 @@ def test_sizes_that_do_not_fit_together_are_refused(change: dict[str, object], n
 def test_all_problems_are_told_at_once() -> None:
     with pytest.raises(WeightsError, match=r"head_dim=63.*in_channels=1 "):
         AceStepConfig(head_dim=63, in_channels=1)
-
-
-def test_a_file_is_read(tmp_path: Path) -> None:
-    path = tmp_path / "config.json"
-    path.write_text(json.dumps(PUBLISHED_XL), encoding="utf-8")
-    assert AceStepConfig.from_json(path) == AceStepConfig.from_dict(PUBLISHED_XL)
-
-
-@pytest.mark.parametrize("content", [None, "{", "[1, 2]"])
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, content: str | None) -> None:
-    path = tmp_path / "config.json"
-    if content is not None:
-        path.write_text(content, encoding="utf-8")
-    with pytest.raises(WeightsError, match=r"config\.json"):
-        AceStepConfig.from_json(path)

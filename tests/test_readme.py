@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import soundfile as sf
 
 from acestep.cogrun.schema import PROJECT
+from acestep.constants import SAMPLE_RATE
 
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
 
@@ -24,6 +26,13 @@ def checkout_in(folder: Path) -> dict[str, str]:
     for name in ("weights", "predict.py", "acestep", "pyproject.toml"):
         (folder / name).symlink_to(PROJECT / name)
     return {**os.environ, "PYTHONPATH": str(PROJECT), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+
+
+def test_the_first_command_makes_a_song_file(tmp_path: Path) -> None:
+    command = blocks("bash")[0].splitlines()[0].partition("#")[0].strip()
+    words = f"{command} -o {tmp_path / 'output.wav'}"
+    subprocess.run(words, shell=True, cwd=PROJECT, capture_output=True, timeout=600, check=True)
+    assert sf.info(tmp_path / "output.wav").frames == 20 * SAMPLE_RATE
 
 
 def test_the_python_block(tmp_path: Path) -> None:

@@ -6,11 +6,9 @@ has heard of stops the load: a checkpoint that needs it would otherwise run and 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from math import prod
-from pathlib import Path
 
 from acestep.constants import FRAMES_PER_CODE, LATENT_CHANNELS
 from acestep.errors import WeightsError
@@ -117,21 +115,6 @@ class AceStepConfig:
                     f"The model configuration has {key}={raw[key]!r}; only {supported!r} is supported."
                 )
         return cls(**{key: _typed(key, raw[key]) for key in raw if key in known})  # type: ignore[arg-type]
-
-    @classmethod
-    def from_json(cls, path: Path) -> AceStepConfig:
-        """The sizes in a ``config.json`` file.
-
-        Raises:
-            WeightsError: the file is missing, is not a JSON object, or ``from_dict`` refuses it.
-        """
-        try:
-            raw = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise WeightsError(f"The model configuration {path} cannot be read: {error}.") from error
-        if not isinstance(raw, dict):
-            raise WeightsError(f"The model configuration {path} is not a JSON object.")
-        return cls.from_dict(raw)
 
     @property
     def encoder_width(self) -> int:

@@ -7,11 +7,9 @@ Refuses to know tensors, devices and where the file came from.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from math import prod
-from pathlib import Path
 
 from acestep.constants import AUDIO_CHANNELS, LATENT_CHANNELS, SAMPLE_RATE, VAE_STRIDES
 from acestep.errors import WeightsError
@@ -75,21 +73,6 @@ class OobleckConfig:
                 f"The autoencoder configuration has keys this version does not know: {', '.join(unknown)}."
             )
         return cls(**{key: _typed(key, value) for key, value in sizes.items()})  # type: ignore[arg-type]
-
-    @classmethod
-    def from_json(cls, path: Path) -> OobleckConfig:
-        """The sizes in a ``config.json`` file.
-
-        Raises:
-            WeightsError: the file is missing, is not a JSON object, or ``from_dict`` refuses it.
-        """
-        try:
-            raw = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise WeightsError(f"The autoencoder configuration {path} cannot be read: {error}.") from error
-        if not isinstance(raw, dict):
-            raise WeightsError(f"The autoencoder configuration {path} is not a JSON object.")
-        return cls.from_dict(raw)
 
     @property
     def sample_rate(self) -> int:
