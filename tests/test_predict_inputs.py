@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
+import re
 from typing import Any
 
 import pytest
@@ -122,3 +124,39 @@ def test_the_order_is_the_order_of_the_signature(inputs: dict[str, Any]) -> None
     assert sorted(inputs, key=lambda name: inputs[name]["x-order"]) == names
     assert len(names) == 84
     assert names[:6] == ["task", "prompt", "lyrics", "audio_duration", "instrumental", "model"]
+
+
+def calls() -> dict[str, dict[str, set[str]]]:
+    """Class name -> keyword -> names in its value, of the parameter objects that ``predict`` builds."""
+    tree = ast.parse((PROJECT / "predict.py").read_text())
+    wanted = {"GenerationParams", "GenerationConfig"}
+    found = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and getattr(node.func, "id", "") in wanted]
+    return {
+        call.func.id: {
+            keyword.arg: {name.id for name in ast.walk(keyword.value) if isinstance(name, ast.Name)}
+            for keyword in call.keywords
+        }
+        for call in found
+    }
+
+
+def test_every_parameter_is_filled_from_its_own_input(inputs: dict[str, Any]) -> None:
+    for values in calls().values():
+        for field, names in values.items():
+            expected = {"lm_model"} if field == "thinking" else set()
+            expected |= {"seed"} if field == "use_random_seed" else {RENAMED.get(field, field)}
+            expected |= {"inpaint_start_time"} if field == "repainting_end" else set()
+            assert names & set(inputs) == expected, field
+
+
+def test_every_input_is_read(inputs: dict[str, Any]) -> None:
+    source = (PROJECT / "predict.py").read_text()
+    body = source[source.index('"""Make music and return') :]
+    assert [name for name in inputs if not re.search(rf"\b{name}\b", body)] == []
+
+
+def test_every_length_limit_is_known(inputs: dict[str, Any]) -> None:
+    limits = {name: shown["maxLength"] for name, shown in inputs.items() if "maxLength" in shown}
+    texts = {"prompt": 2048, "lyrics": 4096, "style_prompt": 2048, "style_lyrics": 4096, "instruction": 512}
+    others = {"audio_codes": 100_000, "lm_negative_prompt": 2048, "simple_query": 2048, "lora_name_or_path": 500}
+    assert limits == texts | others
