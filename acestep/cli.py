@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from acestep import __version__
 from acestep.errors import AceStepError, InputError, OutputError
@@ -65,7 +65,21 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_generate(commands.add_parser("generate", help="make a song from text", epilog=_GENERATE_EXAMPLE))
     _add_info(commands.add_parser("info", help="show how a file was made", epilog="Example: acestep info song.flac"))
+    _add_weights(commands)
     return parser
+
+
+def _add_weights(commands: Any) -> None:
+    """The commands about weights, each declared by its own module."""
+    from acestep import download_cli, models_cli
+
+    for name, door, about in (
+        ("download", download_cli, "fetch published weights"),
+        ("models", models_cli, "what is here, what fits this machine, what auto would choose"),
+    ):
+        parser = commands.add_parser(name, help=about)
+        door.add_arguments(parser)
+        parser.set_defaults(run=door.run)
 
 
 _GENERATE_EXAMPLE = 'Example: acestep generate "calm piano with strings" --duration 30 --key "D minor" -o song.flac'

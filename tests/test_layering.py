@@ -22,7 +22,7 @@ LAYERS = (
     ("models", "sampling", "audio", "output", "planner", "devices", "conditioning", "checkpoints"),
     ("request", "denoise", "render", "finish", "result", "save"),
     ("handler", "llm_inference"),
-    ("inference", "cog_door", "cli", "download_cli", "__main__", "cogrun", "training"),
+    ("inference", "cog_door", "cli", "download_cli", "models_cli", "__main__", "cogrun", "training"),
 )
 
 

@@ -24,7 +24,9 @@ def test_the_image_runs_the_predictor_of_this_folder() -> None:
     assert CONFIG["build"]["sdk_version"] == COG_VERSION == pins("cpu.lock")["cog"]
 
 
-@pytest.mark.parametrize("package", ["torch", "transformers", "tokenizers", "safetensors", "numpy", "soundfile", "soxr"])
+@pytest.mark.parametrize(
+    "package", ["torch", "transformers", "tokenizers", "safetensors", "numpy", "soundfile", "soxr"]
+)
 def test_cpu_and_gpu_are_one_world(package: str) -> None:
     assert pins("gpu.txt")[package] == pins("cpu.lock")[package]
 

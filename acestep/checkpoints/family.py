@@ -84,7 +84,8 @@ def find_weights(spec: ModelSpec, project_root: Path) -> Path:
             return root
     raise WeightsError(
         f"Model not loaded: {spec.name} needs the folders {', '.join(needed)} in one of "
-        f"{', '.join(str(root) for root in dict.fromkeys(roots))}; put them there or point {WEIGHTS_ENV} at them."
+        f"{', '.join(str(root) for root in dict.fromkeys(roots))}; fetch them with `acestep-download --model {spec.name}`, "
+        f"or point {WEIGHTS_ENV} at a folder that has them."
     )
 
 

@@ -125,7 +125,7 @@ def _model_row(row: HubFolder, role: str, machine: Machine, roots: Sequence[Path
 
 
 def _find(row: HubFolder, roots: Sequence[Path]) -> tuple[Found, State]:
-    """The folder of ``row`` in the first root where all its parts are usable, else in the first that has any of it."""
+    """The folder of ``row``, and the worst state of its parts, in the first root that has them all or else any."""
     views = [[inspect(part, root) for part in parts_of(row)] for root in roots]
     best = next((view for view in views if all(found.state.usable for found in view)), None)
     best = best or next((view for view in views if view[0].state is not State.ABSENT), views[0])

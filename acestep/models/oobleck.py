@@ -30,7 +30,7 @@ from acestep.models.vae_config import (
     windows,
 )
 
-TILE_BYTES = 4 << 20  # of one activation; a tile's few activations then stay in the CPU's shared cache
+TILE_BYTES = 8 << 20  # of one activation; a tile's few activations then stay in the CPU's shared cache
 BETA_FLOOR = 1e-9
 
 

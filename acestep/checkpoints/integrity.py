@@ -1,0 +1,171 @@
+"""Is this file the one that was meant, is this folder ready? Digests, and the marker that ends a download.
+
+In: paths, and what the hub says of a file. Out: verdicts; ``.acestep.json``, which names the commit and every file of
+a folder and is written last, so that its presence means the folder is whole. Refuses to know the network.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from acestep.checkpoints.files import files_in, folder_of, missing, staging_of
+from acestep.checkpoints.rows import HubFolder
+
+MARKER = ".acestep.json"
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """A file as the hub describes it.
+
+    Attributes:
+        path: below the folder.
+        size: bytes.
+        sha256: of the content; known for large files.
+        git_sha1: of the content as a git blob; known for small files.
+    """
+
+    path: str
+    size: int
+    sha256: str | None = None
+    git_sha1: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file as it lies on disk: path below the folder, bytes, SHA-256."""
+
+    path: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """What a finished download wrote down about its folder."""
+
+    repository: str
+    commit: str
+    files: tuple[StoredFile, ...]
+
+
+class State(Enum):
+    """What a folder of weights is good for; the value is the word that people read."""
+
+    SHIPPED = "shipped"
+    READY = "ready"
+    BY_HAND = "by hand"
+    OUTDATED = "outdated"
+    INCOMPLETE = "incomplete"
+    ABSENT = "absent"
+
+    @property
+    def usable(self) -> bool:
+        """Everything the network needs is there."""
+        return self in {State.SHIPPED, State.READY, State.BY_HAND}
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What is on disk for one row.
+
+    Attributes:
+        state: the verdict.
+        folder: where.
+        files: the files that are there.
+        commit: of the hub; None when nobody wrote it down.
+    """
+
+    state: State
+    folder: Path
+    files: tuple[Path, ...] = ()
+    commit: str | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of its files."""
+        return sum(path.stat().st_size for path in self.files)
+
+
+def stored(path: Path, name: str) -> StoredFile:
+    """Measure a file; reads it once."""
+    with path.open("rb") as file:
+        return StoredFile(name, path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
+
+
+def difference(path: Path, here: StoredFile, wanted: RemoteFile) -> str | None:
+    """What is wrong with a file, in words that follow its name; None when it is the one the hub means."""
+    if here.size != wanted.size:
+        return f"has {here.size} bytes instead of {wanted.size}"
+    if wanted.sha256 is not None and here.sha256 != wanted.sha256:
+        return f"has SHA-256 {here.sha256[:8]}... instead of {wanted.sha256[:8]}..."
+    if wanted.sha256 is None and wanted.git_sha1 is not None:
+        found = _git_sha1(path)
+        if found != wanted.git_sha1:
+            return f"has git hash {found[:8]}... instead of {wanted.git_sha1[:8]}..."
+    return None
+
+
+def read_marker(folder: Path) -> Marker | None:
+    """The marker of a folder; None when there is none that can be trusted."""
+    try:
+        raw = json.loads((folder / MARKER).read_text(encoding="utf-8"))
+        files = tuple(StoredFile(path, entry["size"], entry["sha256"]) for path, entry in raw["files"].items())
+        return Marker(raw["repository"], raw["commit"], files)
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        return None
+
+
+def write_marker(folder: Path, marker: Marker) -> None:
+    """Declare a folder whole: written beside, synced, renamed."""
+    files = {file.path: {"size": file.size, "sha256": file.sha256} for file in marker.files}
+    text = json.dumps({"repository": marker.repository, "commit": marker.commit, "files": files}, indent=2)
+    beside = folder / f"{MARKER}.new"
+    with beside.open("w", encoding="utf-8") as file:
+        file.write(text + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(folder / MARKER)
+
+
+def inspect(row: HubFolder, root: Path) -> Found:
+    """Look at the folder of ``row`` without the network and without reading the weights.
+
+    A folder with a marker is held to it. One without is taken as filled by a person, unless a download of ours began
+    there and did not end.
+    """
+    folder = folder_of(row, root)
+    if not folder.is_dir():
+        return Found(State.ABSENT, folder)
+    files, whole = files_in(row.layout, folder), not missing(row.layout, folder)
+    if row.embedded:
+        return Found(State.SHIPPED if whole else State.INCOMPLETE, folder, files)
+    marker = read_marker(folder)
+    if marker is None:
+        by_hand = whole and not staging_of(row, root).exists()
+        empty = not files
+        return Found(State.BY_HAND if by_hand else State.ABSENT if empty else State.INCOMPLETE, folder, files)
+    return Found(_held_to(marker, row, folder, whole=whole), folder, files, marker.commit)
+
+
+def _held_to(marker: Marker, row: HubFolder, folder: Path, *, whole: bool) -> State:
+    if marker.repository != row.repository or row.revision not in {None, marker.commit}:
+        return State.OUTDATED
+    same = all(_has_size(folder / file.path, file.size) for file in marker.files)
+    return State.READY if whole and same else State.INCOMPLETE
+
+
+def _has_size(path: Path, size: int) -> bool:
+    return path.is_file() and path.stat().st_size == size
+
+
+def _git_sha1(path: Path) -> str:
+    """The name git gives to this content."""
+    header = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, header.copy).hexdigest()
