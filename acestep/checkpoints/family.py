@@ -5,7 +5,6 @@ In: a registry row, the weights folder, a placement. Out: a ``Family``. Refuses 
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import Qwen3Config, Qwen3Model
 
+from acestep.checkpoints.files import PACKAGED, WEIGHTS_ENV, search_roots
 from acestep.checkpoints.load import load_silence, load_strict, read_json, weight_files
 from acestep.checkpoints.registry import ModelSpec
 from acestep.conditioning.text import PromptTokenizer, TextEncoder
@@ -29,7 +29,6 @@ from acestep.models.oobleck import Oobleck
 from acestep.models.vae_config import OobleckConfig
 
 Report = Callable[[str, float, int], None]
-WEIGHTS_ENV = "ACESTEP_WEIGHTS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,30 +60,21 @@ class Family:
 
 
 def find_weights(spec: ModelSpec, project_root: Path) -> Path:
-    """The weights folder that holds ``spec``.
+    """The weights folder that holds ``spec``: the first of ``files.search_roots`` that has all its folders.
 
-    Embedded models are looked for beside this package, where they ship; others in ``ACESTEP_WEIGHTS`` if it is set, and
-    nowhere else then; otherwise in ``weights/`` and ``checkpoints/`` of the project and in ``weights/`` beside this
-    package.
+    Embedded models are also looked for beside this package, where they ship.
 
     Raises:
         WeightsError: none of them has it; names the folders that are needed and where they were looked for.
     """
-    beside = Path(__file__).resolve().parents[2] / "weights"
-    named = os.environ.get(WEIGHTS_ENV)
-    if spec.embedded:
-        roots = [project_root / "weights", beside]
-    elif named:
-        roots = [Path(named)]
-    else:
-        roots = [project_root / "weights", project_root / "checkpoints", beside]
+    roots = [*search_roots(project_root), *([PACKAGED] if spec.embedded else [])]
     needed = (spec.folder, spec.vae, spec.text_encoder)
     for root in roots:
         if all((root / name).is_dir() for name in needed):
             return root
     raise WeightsError(
         f"Model not loaded: {spec.name} needs the folders {', '.join(needed)} in one of "
-        f"{', '.join(str(root) for root in dict.fromkeys(roots))}; fetch them with `acestep-download --model {spec.name}`, "
+        f"{', '.join(map(str, dict.fromkeys(roots)))}; fetch them with `acestep-download --model {spec.name}`, "
         f"or point {WEIGHTS_ENV} at a folder that has them."
     )
 

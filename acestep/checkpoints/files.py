@@ -16,7 +16,7 @@ from acestep.checkpoints.rows import HubFolder, Layout
 
 WEIGHTS_ENV = "ACESTEP_WEIGHTS"
 _DOWNLOADS = ".downloads"
-_PACKAGED = Path(__file__).resolve().parents[2] / "weights"
+PACKAGED = Path(__file__).resolve().parents[2] / "weights"
 
 
 def weights_root() -> Path:
@@ -31,13 +31,13 @@ def search_roots(project_root: Path) -> tuple[Path, ...]:
     then the folder beside this package.
     """
     named = os.environ.get(WEIGHTS_ENV)
-    return (Path(named),) if named else (project_root / "weights", project_root / "checkpoints", _PACKAGED)
+    return (Path(named),) if named else (project_root / "weights", project_root / "checkpoints", PACKAGED)
 
 
 def folder_of(row: HubFolder, root: Path) -> Path:
     """The folder of ``row``. Embedded rows are beside this package when ``root`` does not have them."""
     here = root / row.folder
-    return _PACKAGED / row.folder if row.embedded and not here.is_dir() else here
+    return PACKAGED / row.folder if row.embedded and not here.is_dir() else here
 
 
 def staging_of(row: HubFolder, root: Path) -> Path:
