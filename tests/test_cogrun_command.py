@@ -21,9 +21,10 @@ from cog_server import alive, project
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNNER = """
-import sys
+import signal, sys
 from pathlib import Path
 from acestep.cogrun.main import main
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a runner started in the background inherits "ignore"
 sys.exit(main(sys.argv[2:], project=Path(sys.argv[1])))
 """
 DEADLINE_S = 30.0
