@@ -24,7 +24,9 @@ RUNNER = """
 import signal, sys
 from pathlib import Path
 from acestep.cogrun.main import main
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a runner started in the background inherits "ignore"
+# a runner started in the background or by nohup inherits "ignore"
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 sys.exit(main(sys.argv[2:], project=Path(sys.argv[1])))
 """
 DEADLINE_S = 30.0
