@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acestep import __version__
+from acestep.constants import SAMPLE_RATE
 from acestep.errors import AceStepError, InputError, OutputError
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def _add_generate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--guidance", type=float, help="guidance scale (base and sft models)")
     parser.add_argument("--shift", type=float, help="timestep shift")
     parser.add_argument("--solver", default="euler", help="euler, heun or pingpong")
-    parser.add_argument("--sample-rate", type=int, default=48_000, metavar="HZ", help="48000 or 44100")
+    parser.add_argument("--sample-rate", type=int, default=SAMPLE_RATE, metavar="HZ", help="48000 or 44100")
     parser.add_argument("--format", help="wav24 or wav32 for a .wav; default: what the suffix says")
     parser.add_argument("--model", default="auto", help="model name; auto decides by device")
     parser.add_argument("--device", default="auto", help="auto, cuda or cpu")

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from acestep.conditioning.conditions import Conditions
 from acestep.models.acestep_model import AceStepModel
+from acestep.models.encoders import mask_if_padded
 
 
 class Denoiser:
@@ -26,7 +27,7 @@ class Denoiser:
         self._decoder = model.decoder
         self._context = conditions.context
         self._frames = conditions.frames if len(set(conditions.frames)) > 1 else None
-        self._mask = None if bool(conditions.encoder_mask.all()) else conditions.encoder_mask
+        self._mask = mask_if_padded(conditions.encoder_mask)
         states = conditions.encoder_states
         self._cross = self._decoder.cross_attention_cache(states)
         self._pair_cross = None

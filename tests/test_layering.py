@@ -100,8 +100,6 @@ def test_only_the_registry_names_models(path: Path) -> None:
 
 @pytest.mark.parametrize("path", [path for path in SOURCES if module(path) != "constants"], ids=module)
 def test_rates_have_one_home(path: Path) -> None:
-    if module(path) in {"params", "cli"}:  # typed defaults of the doors, compared with the constant elsewhere
-        return
     numbers = {
         node.value
         for node in ast.walk(ast.parse(path.read_text()))
