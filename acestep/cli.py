@@ -1,32 +1,30 @@
 """Command-line door: ``acestep generate`` makes a song file, ``acestep info`` reads back how one was made.
 
-In: arguments. Out: files, one line per result, exit code 0; 2 for bad input, 1 for anything else that went wrong, 130
-when interrupted. Heavy imports happen inside the commands, so that ``--help`` and bad arguments answer at once.
+In: arguments. Out: files, one line per result, an exit code (``terminal``). Heavy imports happen inside the commands,
+so that ``--help`` and bad arguments answer at once.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import logging
-import signal
 import stat
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acestep import __version__
 from acestep.constants import SAMPLE_RATE
-from acestep.errors import AceStepError, InputError, OutputError
+from acestep.errors import InputError, OutputError
+from acestep.terminal import finish_command, print_json
 
 if TYPE_CHECKING:
     from acestep.params import GenerationParams
     from acestep.result import GenerationResult
-
-EXIT_OK, EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED = 0, 1, 2, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,26 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = _parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO if arguments.verbose else logging.WARNING, format="acestep: %(message)s")
-    signal.signal(signal.SIGTERM, _terminate)
-    try:
-        arguments.run(arguments)
-    except InputError as error:
-        return _complain(error, EXIT_INPUT)
-    except AceStepError as error:
-        return _complain(error, EXIT_FAILED)
-    except KeyboardInterrupt:
-        return _complain("interrupted", EXIT_INTERRUPTED)
-    return EXIT_OK
-
-
-def _terminate(number: int, frame: object) -> None:  # noqa: ARG001 - the shape of a signal handler
-    """Leave as Ctrl-C does, so that nothing half-made stays."""
-    raise KeyboardInterrupt
-
-
-def _complain(what: object, code: int) -> int:
-    sys.stderr.write(f"acestep: {what}\n")
-    return code
+    as_json = getattr(arguments, "json", False)
+    return finish_command("acestep", partial(arguments.run, arguments), as_json=as_json)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -111,6 +91,7 @@ def _add_generate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default="auto", help="model name; auto decides by device")
     parser.add_argument("--device", default="auto", help="auto, cuda or cpu")
     parser.add_argument("--offload", action="store_true", help="one network at a time on the GPU")
+    parser.add_argument("--json", action="store_true", help="answer as JSON: status, output, error, seeds, metrics")
 
 
 def _add_info(parser: argparse.ArgumentParser) -> None:
@@ -142,8 +123,24 @@ def _generate(arguments: argparse.Namespace) -> None:
                 result = generate_music(handler, LLMHandler(), params, config, folder, report)
             result.check()
             written = _publish(result, arguments.output)
+    if arguments.json:
+        print_json(_answer(result, written))
+        return
     for path, audio in zip(written, result.audios, strict=True):
         sys.stdout.write(f"{path}  seed {audio['params']['seed']}\n")
+
+
+def _answer(result: GenerationResult, written: Sequence[Path]) -> dict[str, Any]:
+    """The outcome in the words of a Cog prediction."""
+    return {
+        "status": "succeeded",
+        "output": [str(path) for path in written],
+        "error": None,
+        "seeds": [audio["params"]["seed"] for audio in result.audios],
+        "model": result.audios[0]["params"]["model"],
+        "warnings": result.extra_outputs["warnings"],
+        "metrics": result.extra_outputs["time_costs"],
+    }
 
 
 def _params(arguments: argparse.Namespace) -> GenerationParams:
@@ -238,4 +235,4 @@ def _progress() -> Iterator[Callable[[float, str], None]]:
 def _info(arguments: argparse.Namespace) -> None:
     from acestep.output.tags import read_recipe
 
-    sys.stdout.write(json.dumps(read_recipe(arguments.file), ensure_ascii=False, indent=2) + "\n")
+    print_json(read_recipe(arguments.file))

@@ -1,7 +1,7 @@
 """Command-line door of the downloads: ``acestep-download``, also ``acestep download``.
 
 In: names of models. Out: their folders below the weights folder, one line each; ``--list`` shows every model instead.
-Exit code 0; 2 for a name that does not exist, 1 for a download that failed, 130 when interrupted.
+Exit codes are those of ``terminal``.
 """
 
 from __future__ import annotations
@@ -26,9 +26,8 @@ from acestep.checkpoints.registry import (
     row_named,
 )
 from acestep.checkpoints.rows import HubFolder
-from acestep.errors import AceStepError, InputError
+from acestep.terminal import finish_command
 
-EXIT_OK, EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED = 0, 1, 2, 130
 _DEFAULTS = (DEFAULT_MODEL, DEFAULT_LANGUAGE_MODEL)
 
 
@@ -41,15 +40,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="acestep-download", description="Download the weights of ACE-Step 1.5.")
     add_arguments(parser)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    try:
-        run(parser.parse_args(argv))
-    except InputError as error:
-        return _complain(error, EXIT_INPUT)
-    except AceStepError as error:
-        return _complain(error, EXIT_FAILED)
-    except KeyboardInterrupt:
-        return _complain("interrupted; the same command goes on from here", EXIT_INTERRUPTED)
-    return EXIT_OK
+    arguments = parser.parse_args(argv)
+    return finish_command(
+        "acestep-download",
+        lambda: run(arguments),
+        interrupted="interrupted; the same command goes on from here",
+    )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -104,11 +100,6 @@ def print_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 def size_here(row: HubFolder, found: Found) -> str:
     """Gigabytes on disk, or about how many it will be."""
     return _gigabytes(found.size) if found.state.usable else f"~{_gigabytes(row.scale.size)}"
-
-
-def _complain(what: object, code: int) -> int:
-    sys.stderr.write(f"acestep-download: {what}\n")
-    return code
 
 
 def _asked_for(arguments: argparse.Namespace) -> list[HubFolder]:

@@ -1,6 +1,6 @@
 """Speed of our autoencoder against diffusers': same full-size random weights, same process, interleaved, medians.
 
-    python -m benchmarks.vae --seconds 10 --dtype fp32
+    python -m benchmarks.vae --seconds 10 --dtype float32
 
 Prints one line of JSON; ``ratio`` is theirs over ours, so above 1 we are faster. Ours is what the product runs
 (``Codec``: folded weights, fp32 out); theirs is the whole call a user of diffusers would write.
@@ -22,10 +22,10 @@ from diffusers import AutoencoderOobleck
 from torch import Tensor
 
 from acestep.audio.codec import Codec
+from acestep.devices import DTYPES
 from acestep.models.oobleck import Oobleck
 from acestep.models.vae_config import OobleckConfig
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 CONFIG = OobleckConfig()
 Run = Callable[[], Tensor]
 
@@ -56,7 +56,7 @@ def main(argv: list[str] | None = None) -> None:
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.vae", description=__doc__.partition("\n")[0])
     parser.add_argument("--seconds", type=float, default=10.0, help="length of the song")
-    parser.add_argument("--dtype", choices=DTYPES, default="fp32")
+    parser.add_argument("--dtype", choices=DTYPES, default="float32")
     parser.add_argument("--direction", choices=("decode", "encode"), default="decode")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads, for both")
@@ -68,13 +68,20 @@ def networks(device: torch.device, dtype: torch.dtype) -> tuple[Codec, Autoencod
     """Both autoencoders with one set of weights."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # diffusers builds on torch's first weight norm
-        theirs = AutoencoderOobleck(**json.loads(json.dumps(asdict(CONFIG)))).eval().requires_grad_(False)
+        theirs = AutoencoderOobleck(**published_sizes()).eval().requires_grad_(False)
     with torch.device("meta"):
         ours = Oobleck(CONFIG)
     ours.load_state_dict({name: tensor.clone() for name, tensor in theirs.state_dict().items()}, assign=True)
     for parameter in theirs.parameters():
         parameter.data = parameter.data.to(device, dtype)
     return Codec(ours.to(device, dtype).eval().fold()), theirs
+
+
+def published_sizes() -> dict[str, object]:
+    """``CONFIG`` as diffusers takes it: lists, and without the field it does not know."""
+    sizes = json.loads(json.dumps(asdict(CONFIG)))
+    del sizes["outer_stride"]
+    return sizes
 
 
 def decoders(ours: Codec, theirs: AutoencoderOobleck, frames: int) -> tuple[Run, Run]:

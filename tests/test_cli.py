@@ -113,6 +113,25 @@ def test_warnings_are_shown(tmp_path: Path) -> None:
     assert "acestep: guidance_scale has no effect: tiny runs without guidance." in made.stderr
 
 
+def test_json_answers_like_a_prediction(tmp_path: Path) -> None:
+    command = ["generate", "x", "--duration", "10", "--seed", "1", "--batch-size", "2", "--guidance", "12", "--json"]
+    made = acestep(*command, "-o", "a.wav", cwd=tmp_path)
+    answer = json.loads(made.stdout)
+    assert (answer["status"], answer["error"]) == ("succeeded", None)
+    assert answer["output"] == ["a-1.wav", "a-2.wav"]
+    assert (answer["seeds"], answer["model"]) == ([1, 2], "tiny")
+    assert answer["warnings"] == ["guidance_scale has no effect: tiny runs without guidance."]
+    assert answer["metrics"]["dit_total_time_cost"] > 0
+
+
+def test_json_answers_for_errors_too(tmp_path: Path) -> None:
+    made = acestep("generate", "x", "--duration", "5", "--json", "-o", "a.wav", cwd=tmp_path)
+    answer = json.loads(made.stdout)
+    assert (made.returncode, answer["status"], answer["output"]) == (2, "failed", None)
+    assert answer["error"].startswith("Invalid audio duration")
+    assert made.stderr == f"acestep: {answer['error']}\n"
+
+
 def test_help_shows_an_example(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["generate", "--help"])

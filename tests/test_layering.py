@@ -19,10 +19,10 @@ LONGEST_FILE, LONGEST_FUNCTION = 320, 80
 LAYERS = (
     ("constants", "errors"),
     ("tasks", "params", "fields", "judge", "metadata", "lyrics", "seeds", "checkpoints.registry", "checkpoints.rows"),
-    ("models", "sampling", "audio", "output", "planner", "devices", "conditioning", "checkpoints"),
-    ("request", "denoise", "render", "finish", "result", "save"),
+    ("models", "sampling", "audio", "output", "planner", "devices", "memory", "conditioning", "checkpoints"),
+    ("request", "denoise", "render", "finish", "result", "save", "shelf"),
     ("handler", "llm_inference"),
-    ("inference", "cog_door", "cli", "download_cli", "models_cli", "__main__", "cogrun", "training"),
+    ("inference", "cog_door", "cli", "download_cli", "models_cli", "terminal", "__main__", "cogrun", "training"),
 )
 
 

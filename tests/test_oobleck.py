@@ -13,7 +13,8 @@ from diffusers import AutoencoderOobleck
 from torch import Tensor
 
 from acestep.constants import AUDIO_CHANNELS
-from acestep.models.oobleck import TILE_BYTES, Oobleck, WeightNormConv
+from acestep.models.oobleck import TILE_BYTES, Oobleck
+from acestep.models.oobleck_layers import WeightNormConv
 from acestep.models.vae_config import OobleckConfig
 
 TOLERANCE = 1e-5
@@ -27,6 +28,7 @@ def reference_network(config: OobleckConfig) -> AutoencoderOobleck:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # diffusers builds on torch's first weight norm
         sizes = {name: list(size) if isinstance(size, tuple) else size for name, size in asdict(config).items()}
+        del sizes["outer_stride"]  # ours
         return AutoencoderOobleck(**sizes).eval()
 
 
@@ -255,9 +257,10 @@ def test_inference_does_not_touch_its_input(network: Oobleck) -> None:
     assert torch.equal(first[1], second[1])
 
 
+@pytest.mark.parametrize("outer_stride", [1, 10])
 @pytest.mark.parametrize("tile_bytes", [1, 1 << 8, 1 << 11, TILE_BYTES])
-def test_tiles_of_any_size_give_the_whole_result(tile_bytes: int) -> None:
-    config = OobleckConfig(8, (2, 4), (1, 2), 4, 4)
+def test_tiles_of_any_size_give_the_whole_result(tile_bytes: int, outer_stride: int) -> None:
+    config = OobleckConfig(8, (2, 4), (1, 2), 4, 4, outer_stride=outer_stride)
     network = Oobleck(config, tile_bytes=tile_bytes).eval().fold()
     latents = torch.randn(2, 13, config.latent_channels)
     audio = torch.randn(2, AUDIO_CHANNELS, 13 * config.hop + 5)

@@ -54,6 +54,12 @@ def test_rough_settings_warn() -> None:
     assert "32 to 64 are recommended" in make("acestep-v15-base").warnings[0]
     assert "no effect" in make(guidance_scale=5.0).warnings[0]
     assert "no effect" in make(use_adg=True).warnings[0]
+    assert make(cfg_interval_end=0.5).warnings == (
+        "cfg_interval has no effect: acestep-v15-turbo runs without guidance.",
+    )
+    off = make("acestep-v15-base", inference_steps=50, guidance_scale=1.0, cfg_interval_end=0.5)
+    assert off.warnings == ("cfg_interval has no effect: guidance is off.",)
+    assert make("acestep-v15-base", inference_steps=50, cfg_interval_end=0.5).warnings == ()
     assert "tend to be lost" in make(caption="a" * 513).warnings[0]
     assert "outside what the models" in make(timesignature="5/4").warnings[0]
     assert "tend to distort" in make("acestep-v15-base", inference_steps=50, guidance_scale=20).warnings[0]

@@ -16,7 +16,12 @@ from acestep.models.vae_config import OobleckConfig, Window, windows
 SMALL = OobleckConfig(
     encoder_hidden_size=8, decoder_channels=4, decoder_input_channels=4
 )  # real strides and multiples
-SHAPES = [SMALL, OobleckConfig(8, (2, 4), (1, 2), 4, 4), OobleckConfig(8, (10, 2, 6), (2, 1, 1), 4, 4)]
+SHAPES = [
+    SMALL,
+    OobleckConfig(8, (2, 4), (1, 2), 4, 4),
+    OobleckConfig(8, (10, 2, 6), (2, 1, 1), 4, 4),
+    OobleckConfig(8, (8, 6), (2, 3), 8, 4, outer_stride=40),
+]
 
 
 @pytest.mark.parametrize("config", SHAPES, ids=lambda config: "x".join(map(str, config.downsampling_ratios)))

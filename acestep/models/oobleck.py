@@ -12,18 +12,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from itertools import product
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from acestep.models.oobleck_layers import (
+    DecoderBlock,
+    EncoderBlock,
+    Snake,
+    WeightNormConv,
+    conv,
+    first_conv,
+    last_conv,
+)
 from acestep.models.vae_config import (
     EDGE_KERNEL,
     LATENT_KERNEL,
-    RESIDUAL_DILATIONS,
-    RESIDUAL_KERNEL,
     OobleckConfig,
     decoder_block_context,
     encoder_block_context,
@@ -31,147 +36,6 @@ from acestep.models.vae_config import (
 )
 
 TILE_BYTES = 8 << 20  # of one activation; a tile's few activations then stay in the CPU's shared cache
-BETA_FLOOR = 1e-9
-
-
-class Snake(nn.Module):
-    """y = x + sin(e^alpha x)^2 / (e^beta + 1e-9), alpha and beta per channel (Snake of BigVGAN, log scale)."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.alpha = nn.Parameter(torch.zeros(1, channels, 1))
-        self.beta = nn.Parameter(torch.zeros(1, channels, 1))
-
-    def _curve(self) -> tuple[Tensor, Tensor]:
-        """Frequency and inverse magnitude ``[1, C, 1, 1]``, computed in fp32."""
-        if not hasattr(self, "alpha"):
-            return self.frequency, self.inverse_magnitude
-        frequency = self.alpha.float().exp()
-        inverse_magnitude = 1.0 / (self.beta.float().exp() + BETA_FLOOR)
-        return frequency[..., None].to(self.alpha.dtype), inverse_magnitude[..., None].to(self.beta.dtype)
-
-    @torch.no_grad()
-    def fold(self) -> None:
-        """Replace the logarithms by what the formula needs of them."""
-        if not hasattr(self, "alpha"):
-            return
-        frequency, inverse_magnitude = self._curve()
-        del self.alpha, self.beta
-        self.frequency = nn.Parameter(frequency, requires_grad=False)
-        self.inverse_magnitude = nn.Parameter(inverse_magnitude, requires_grad=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        frequency, inverse_magnitude = self._curve()
-        wave = x * frequency
-        if torch.is_grad_enabled():
-            return torch.addcmul(x, wave.sin().square(), inverse_magnitude)
-        return torch.addcmul(x, wave.sin_().square_(), inverse_magnitude, out=wave)
-
-
-class WeightNormConv(nn.Module):
-    """A convolution over time with weight norm, w = g v / |v|, the norm over all axes but the first.
-
-    Before ``fold`` the weight is formed at every call (training); afterwards it is stored. Both form it in fp32.
-
-    Args:
-        shape: of ``weight_v``: [out, in, kernel], or [in, out, kernel] where the function is transposed.
-        bias: number of bias values; 0 for none.
-        function: the convolution of ``[B, C, 1, S]`` with ``[., ., 1, kernel]``.
-    """
-
-    def __init__(self, shape: tuple[int, int, int], bias: int, function: Callable[..., Tensor]) -> None:
-        super().__init__()
-        self.weight_v = nn.Parameter(nn.init.kaiming_uniform_(torch.empty(shape), a=5**0.5))  # as torch's own
-        self.weight_g = nn.Parameter(_norm(self.weight_v.detach()))
-        self.bias = nn.Parameter(torch.zeros(bias)) if bias else None
-        self._function = function
-
-    def _weight(self) -> Tensor:
-        if not hasattr(self, "weight_v"):
-            return self.weight
-        direction = self.weight_v.float()
-        weight = (direction * (self.weight_g.float() / _norm(direction))).to(self.weight_v.dtype)
-        return weight[:, :, None].contiguous(memory_format=torch.channels_last)  # [., ., 1, kernel]
-
-    @torch.no_grad()
-    def fold(self) -> None:
-        """Store the weight and free ``weight_g`` and ``weight_v``."""
-        if not hasattr(self, "weight_v"):
-            return
-        weight = self._weight()
-        del self.weight_g, self.weight_v
-        self.weight = nn.Parameter(weight, requires_grad=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self._function(x, self._weight(), self.bias)
-
-
-def _norm(direction: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(direction, dim=(1, 2), keepdim=True)
-
-
-def conv(
-    width_in: int, width_out: int, kernel: int, *, dilation: int = 1, stride: int = 1, bias: bool = True
-) -> WeightNormConv:
-    """Length S becomes floor(S / stride); the kernel is odd, or twice the stride."""
-    padding = (dilation * (kernel - 1) + 1 - stride) // 2
-    function = partial(F.conv2d, stride=(1, stride), padding=(0, padding), dilation=(1, dilation))
-    return WeightNormConv((width_out, width_in, kernel), width_out if bias else 0, function)
-
-
-def upsampling_conv(width_in: int, width_out: int, stride: int) -> WeightNormConv:
-    """Length T becomes T x stride."""
-    function = partial(F.conv_transpose2d, stride=(1, stride), padding=(0, stride // 2))
-    return WeightNormConv((width_in, width_out, 2 * stride), width_out, function)
-
-
-class ResidualUnit(nn.Module):
-    """x + two convolutions, each behind a Snake; the first sees ``dilation`` times as far."""
-
-    def __init__(self, width: int, dilation: int) -> None:
-        super().__init__()
-        self.snake1 = Snake(width)
-        self.conv1 = conv(width, width, RESIDUAL_KERNEL, dilation=dilation)
-        self.snake2 = Snake(width)
-        self.conv2 = conv(width, width, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        update = self.conv2(self.snake2(self.conv1(self.snake1(x))))
-        return x + update if torch.is_grad_enabled() else update.add_(x)
-
-
-class _Block(nn.Module):
-    """Three residual units of growing dilation, a Snake, and a change of rate that the subclass places."""
-
-    def __init__(self, width: int, snake_width: int) -> None:
-        super().__init__()
-        self.res_unit1, self.res_unit2, self.res_unit3 = (ResidualUnit(width, d) for d in RESIDUAL_DILATIONS)
-        self.snake1 = Snake(snake_width)
-
-    def _residuals(self, x: Tensor) -> Tensor:
-        return self.res_unit3(self.res_unit2(self.res_unit1(x)))
-
-
-class EncoderBlock(_Block):
-    """``[B, width_in, 1, S]`` to ``[B, width_out, 1, S / stride]``."""
-
-    def __init__(self, width_in: int, width_out: int, stride: int) -> None:
-        super().__init__(width_in, width_in)
-        self.conv1 = conv(width_in, width_out, 2 * stride, stride=stride)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.conv1(self.snake1(self._residuals(x)))
-
-
-class DecoderBlock(_Block):
-    """``[B, width_in, 1, T]`` to ``[B, width_out, 1, T x stride]``."""
-
-    def __init__(self, width_in: int, width_out: int, stride: int) -> None:
-        super().__init__(width_out, width_in)
-        self.conv_t1 = upsampling_conv(width_in, width_out, stride)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self._residuals(self.conv_t1(self.snake1(x)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,13 +82,14 @@ class Encoder(nn.Module):
     def __init__(self, config: OobleckConfig) -> None:
         super().__init__()
         strides, widths = config.downsampling_ratios, config.encoder_widths
-        self.conv1 = conv(config.audio_channels, widths[0], EDGE_KERNEL)
+        self.conv1 = first_conv(config)
         self.block = nn.ModuleList(map(EncoderBlock, widths, widths[1:], strides))
         self.snake1 = Snake(widths[-1])
         self.conv2 = conv(widths[-1], 2 * config.latent_channels, LATENT_KERNEL)
+        outer = (config.outer_stride, *[1] * (len(strides) - 1))
         self._tilings = [
-            Tiling(stride, 1, encoder_block_context(stride), width * stride, channels)
-            for stride, width, channels in zip(strides, widths, widths[1:], strict=False)
+            Tiling(stride * k, 1, encoder_block_context(stride, k), width * stride, channels)
+            for stride, k, width, channels in zip(strides, outer, widths, widths[1:], strict=False)
         ]
 
     def _head(self, audio: Tensor) -> Tensor:
@@ -246,11 +111,12 @@ class Decoder(nn.Module):
         self.conv1 = conv(config.latent_channels, widths[0], EDGE_KERNEL)
         self.block = nn.ModuleList(map(DecoderBlock, widths, widths[1:], strides))
         self.snake1 = Snake(widths[-1])
-        self.conv2 = conv(widths[-1], config.audio_channels, EDGE_KERNEL, bias=False)
+        self.conv2 = last_conv(config)
         outputs = (*widths[1:-1], config.audio_channels)
+        outer = (*[1] * (len(strides) - 1), config.outer_stride)
         self._tilings = [
-            Tiling(1, stride, decoder_block_context(stride), width * stride, channels)
-            for stride, width, channels in zip(strides, widths[1:], outputs, strict=True)
+            Tiling(1, stride * k, decoder_block_context(stride, k), width * stride, channels)
+            for stride, k, width, channels in zip(strides, outer, widths[1:], outputs, strict=True)
         ]
 
     def _tail(self, x: Tensor) -> Tensor:

@@ -31,6 +31,9 @@ class OobleckConfig:
     level i is ``channel_multiples[i]`` times as wide as the base width of its half. All strides are even, which is
     what makes decoded lengths exact.
 
+    ``outer_stride`` is not published: above 1 it is the stride of the layers next to the audio, which then work like
+    the window of a lapped transform, and no residual unit runs at the audio's own rate.
+
     Raises:
         WeightsError: the sizes do not fit together.
     """
@@ -42,6 +45,7 @@ class OobleckConfig:
     decoder_input_channels: int = LATENT_CHANNELS
     audio_channels: int = AUDIO_CHANNELS
     sampling_rate: int = SAMPLE_RATE
+    outer_stride: int = 1
 
     def __post_init__(self) -> None:
         problems = list(self._problems())
@@ -56,6 +60,8 @@ class OobleckConfig:
             yield f"{len(self.downsampling_ratios)} strides for {len(self.channel_multiples)} channel multiples"
         if any(stride < 2 or stride % 2 for stride in self.downsampling_ratios):
             yield f"downsampling_ratios={list(self.downsampling_ratios)} are not all even and positive"
+        if self.outer_stride > 1 and self.outer_stride % 2:
+            yield f"outer_stride={self.outer_stride} is neither 1 nor even"
         if any(multiple < 1 for multiple in self.channel_multiples):
             yield f"channel_multiples={list(self.channel_multiples)} are not all positive"
 
@@ -82,7 +88,7 @@ class OobleckConfig:
     @property
     def hop(self) -> int:
         """Samples per latent frame."""
-        return prod(self.downsampling_ratios)
+        return self.outer_stride * prod(self.downsampling_ratios)
 
     @property
     def frame_rate(self) -> float:
@@ -109,17 +115,19 @@ class OobleckConfig:
         """Numbers per latent frame in the largest activation of either half."""
         base = max(self.encoder_hidden_size, self.decoder_channels)
         multiples = (1, *self.channel_multiples[:-1])
-        strides = self.downsampling_ratios
-        return max(base * multiple * self.hop // prod(strides[:level]) for level, multiple in enumerate(multiples))
+        strides = (self.outer_stride, *self.downsampling_ratios)
+        return max(
+            base * multiple * self.hop // prod(strides[: level + 1]) for level, multiple in enumerate(multiples)
+        )
 
     @property
     def decoder_context_frames(self) -> int:
         """How many latent frames to each side of frame t the samples of frame t depend on, at most."""
-        reach = (-_EDGE_REACH, self.hop - 1 + _EDGE_REACH)
+        reach = _before_last((0, self.hop - 1), self.outer_stride)
         for stride in self.downsampling_ratios:
             reach = _before_upsampling(_widened(reach, _RESIDUAL_REACH), stride)
         low, high = _widened(reach, _EDGE_REACH)
-        return max(-low, high)
+        return max(-low, high)  # the decoder's first layer
 
     @property
     def encoder_context_frames(self) -> int:
@@ -127,20 +135,20 @@ class OobleckConfig:
         reach = (-_LATENT_REACH, _LATENT_REACH)
         for stride in reversed(self.downsampling_ratios):
             reach = _widened(_before_downsampling(reach, stride), _RESIDUAL_REACH)
-        return _whole_steps(_widened(reach, _EDGE_REACH), self.hop)
+        return _whole_steps(_before_first(reach, self.outer_stride), self.hop)
 
 
-def decoder_block_context(stride: int) -> int:
-    """Input positions to each side that one position's outputs depend on, in a decoder block and the final layers."""
-    low, high = _before_upsampling(
-        (-_EDGE_REACH - _RESIDUAL_REACH, stride - 1 + _EDGE_REACH + _RESIDUAL_REACH), stride
-    )
+def decoder_block_context(stride: int, outer_stride: int = 1) -> int:
+    """Input positions to each side that one position's outputs depend on, in a decoder block and the last layer."""
+    reach = _before_last((0, stride * outer_stride - 1), outer_stride)
+    low, high = _before_upsampling(_widened(reach, _RESIDUAL_REACH), stride)
     return max(-low, high)
 
 
-def encoder_block_context(stride: int) -> int:
+def encoder_block_context(stride: int, outer_stride: int = 1) -> int:
     """Output positions' worth of input to each side that one output depends on, in the first layer and a block."""
-    return _whole_steps(_widened(_before_downsampling((0, 0), stride), _RESIDUAL_REACH + _EDGE_REACH), stride)
+    reach = _widened(_before_downsampling((0, 0), stride), _RESIDUAL_REACH)
+    return _whole_steps(_before_first(reach, outer_stride), stride * outer_stride)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +190,16 @@ def _before_downsampling(reach: tuple[int, int], stride: int) -> tuple[int, int]
     """Inputs (inclusive) that a convolution, kernel 2s, stride s, padding s/2, reads for some outputs."""
     half = stride // 2
     return reach[0] * stride - half, reach[1] * stride - half + 2 * stride - 1
+
+
+def _before_first(reach: tuple[int, int], outer_stride: int) -> tuple[int, int]:
+    """Samples that the encoder's first layer reads for some of its outputs."""
+    return _widened(reach, _EDGE_REACH) if outer_stride == 1 else _before_downsampling(reach, outer_stride)
+
+
+def _before_last(reach: tuple[int, int], outer_stride: int) -> tuple[int, int]:
+    """Positions that the decoder's last layer reads for some samples."""
+    return _widened(reach, _EDGE_REACH) if outer_stride == 1 else _before_upsampling(reach, outer_stride)
 
 
 def _whole_steps(reach: tuple[int, int], step: int) -> int:

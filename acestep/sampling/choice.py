@@ -63,7 +63,7 @@ def choose_sampling(params: GenerationParams, model: ModelSpec) -> tuple[Samplin
     schedule, shift = _schedule(params, model, warnings)
     solver = _solver(params)
     kind, scale = _guidance(params, model, warnings)
-    interval = _interval(params, model, warnings)
+    interval = _interval(params, model, warnings, guided=kind != "none")
     return SamplingChoice(schedule, solver, kind, scale, interval, shift), tuple(warnings)
 
 
@@ -162,7 +162,9 @@ def _unguided(field: str, model: ModelSpec) -> str:
     return f"{field} has no effect: {model.name} runs without guidance."
 
 
-def _interval(params: GenerationParams, model: ModelSpec, warnings: list[str]) -> tuple[float, float]:
+def _interval(
+    params: GenerationParams, model: ModelSpec, warnings: list[str], *, guided: bool
+) -> tuple[float, float]:
     low = check_number("cfg_interval_start", params.cfg_interval_start, 0.0, 1.0)
     high = check_number("cfg_interval_end", params.cfg_interval_end, 0.0, 1.0)
     if low > high:
@@ -171,6 +173,7 @@ def _interval(params: GenerationParams, model: ModelSpec, warnings: list[str]) -
             field="cfg_interval_start",
             value=low,
         )
-    if model.variant.guidance is None and (low, high) != (_DEFAULTS.cfg_interval_start, _DEFAULTS.cfg_interval_end):
-        warnings.append(_unguided("cfg_interval", model))
+    if not guided and (low, high) != (_DEFAULTS.cfg_interval_start, _DEFAULTS.cfg_interval_end):
+        off = model.variant.guidance is not None
+        warnings.append("cfg_interval has no effect: guidance is off." if off else _unguided("cfg_interval", model))
     return low, high

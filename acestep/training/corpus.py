@@ -1,0 +1,142 @@
+"""Rendered songs on disk, re-made from seeds: the audio every trainer draws from. Never committed.
+
+In: a folder and seeds. Out: ``Corpus``, memory-mapped int16 stereo. A chunk of songs is one ``.npy`` beside a
+``.json`` that says what lies where; a chunk that exists is not made again, so an interrupted run goes on.
+
+    python -m acestep.training.corpus .cache/corpus --songs 640 --workers 2
+
+Refuses to know networks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from acestep.errors import WeightsError
+from acestep.training.compose.composer import compose
+from acestep.training.files import write_beside
+from acestep.training.render import Renderer, Rendition
+
+SONGS_PER_CHUNK = 16
+HELD_OUT_SEED = 1_000_000  # songs from here on are for evaluation and never rendered for training
+SHORTEST_S, LONGEST_S = 12.0, 30.0
+FULL_SCALE = 32_767
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """One recording in a chunk: a whole song (``mix``) or some of its stems (``partial``), samples from ``start``."""
+
+    seed: int
+    kind: str
+    tracks: tuple[str, ...]
+    start: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Int16 samples ``[S, 2]`` at 48 kHz and what they are."""
+
+    samples: np.ndarray
+    takes: tuple[Take, ...]
+
+
+class Corpus:
+    """The chunks of a folder, memory-mapped.
+
+    Raises:
+        WeightsError: the folder has none.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.chunks = [_open(path) for path in sorted(folder.glob("chunk-*.npy"))]
+        if not self.chunks:
+            raise WeightsError(
+                f"{folder} holds no rendered songs; make some with `python -m acestep.training.corpus {folder}`."
+            )
+        self.takes = [(chunk, take) for chunk in self.chunks for take in chunk.takes]
+
+    def crop(self, rng: np.random.Generator, samples: int) -> np.ndarray:
+        """A random excerpt, float32 ``[2, samples]``; takes are drawn by their length."""
+        lengths = np.array([max(take.length - samples, 0) for _, take in self.takes], np.float64)
+        chunk, take = self.takes[rng.choice(len(self.takes), p=lengths / lengths.sum())]
+        start = take.start + int(rng.integers(take.length - samples + 1))
+        return chunk.samples[start : start + samples].T.astype(np.float32) / FULL_SCALE
+
+
+def make_corpus(folder: Path, songs: int, workers: int, first_seed: int = 0) -> None:
+    """Render chunks until ``folder`` has at least ``songs`` songs; prints one line per chunk.
+
+    Raises:
+        WeightsError: there is no sound bank, or no engine to play it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    Renderer()  # what is missing is missed here, once
+    starts = range(first_seed, first_seed + songs, SONGS_PER_CHUNK)
+    wanted = [(folder, start) for start in starts if not _paths(folder, start)[1].is_file()]
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        for number, path in enumerate(pool.imap_unordered(_make_chunk, wanted), 1):
+            print(f"{number}/{len(wanted)} {path.name}", flush=True)
+
+
+def _make_chunk(job: tuple[Path, int]) -> Path:
+    folder, start = job
+    renderer, takes, pieces, position = Renderer(), [], [], 0
+    for seed in range(start, start + SONGS_PER_CHUNK):
+        for kind, tracks, sound in _recordings(renderer, seed):
+            takes.append(Take(seed, kind, tracks, position, sound.shape[1]))
+            pieces.append((np.clip(sound.T, -1.0, 1.0) * FULL_SCALE).round().astype(np.int16))  # [S, 2]
+            position += sound.shape[1]
+    audio, index = _paths(folder, start)
+    with write_beside(audio) as file:
+        np.save(file, np.concatenate(pieces))
+    with write_beside(index) as file:  # written last: its presence means the chunk is whole
+        file.write(json.dumps([asdict(take) for take in takes]).encode())
+    return audio
+
+
+def _recordings(renderer: Renderer, seed: int) -> Iterator[tuple[str, tuple[str, ...], np.ndarray]]:
+    """The song, then a random part of its stems."""
+    rng = np.random.default_rng([seed, 1])
+    rendition: Rendition = renderer.render(compose(seed, duration_s=float(rng.uniform(SHORTEST_S, LONGEST_S))))
+    names = tuple(rendition.stems)
+    yield "mix", names, rendition.mix
+    if len(names) > 1:
+        chosen = tuple(rng.choice(names, int(rng.integers(1, len(names))), replace=False).tolist())
+        yield "partial", chosen, sum(rendition.stems[name] for name in chosen)
+
+
+def _paths(folder: Path, start: int) -> tuple[Path, Path]:
+    stem = folder / f"chunk-{start:07d}"
+    return stem.with_suffix(".npy"), stem.with_suffix(".json")
+
+
+def _open(path: Path) -> Chunk:
+    index = path.with_suffix(".json")
+    if not index.is_file():
+        return Chunk(np.zeros((0, 2), np.int16), ())  # still being made
+    entries = json.loads(index.read_text(encoding="utf-8"))
+    takes = tuple(Take(**{**entry, "tracks": tuple(entry["tracks"])}) for entry in entries)
+    return Chunk(np.load(path, mmap_mode="r"), takes)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Render songs for training."""
+    parser = argparse.ArgumentParser(prog="python -m acestep.training.corpus", description=main.__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--songs", type=int, default=640)
+    parser.add_argument("--workers", type=int, default=2)
+    arguments = parser.parse_args(argv)
+    make_corpus(arguments.folder, arguments.songs, arguments.workers)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""Trains the embedded autoencoder on rendered songs.
+
+    python -m acestep.training.train_vae .cache/corpus runs/vae --minutes 60
+
+In: a folder of rendered songs. Out: checkpoints and a curve in the run's folder. The network begins as a linear
+transform coder (``learn.lapped``), so it sounds like something from the first step.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from acestep.constants import SAMPLES_PER_FRAME
+from acestep.models.oobleck import Oobleck
+from acestep.models.vae_config import OobleckConfig
+from acestep.training.corpus import Corpus
+from acestep.training.learn.lapped import start_as_transform
+from acestep.training.learn.losses import distortion, si_sdr, spectral_distance
+from acestep.training.learn.trainer import CHECKPOINT, Budget, Figures, Settings, Trainer
+
+SIZES = {
+    "encoder_hidden_size": 80,
+    "decoder_channels": 80,
+    "channel_multiples": [2, 5],
+    "downsampling_ratios": [8, 6],
+    "outer_stride": 40,
+}
+CROP_FRAMES = 50  # 2 s
+START_CROPS = 64  # 2 minutes of audio decide where the network begins
+DISTORTION_WEIGHT, SPECTRAL_WEIGHT, KL_WEIGHT = 1.0, 1.0, 3e-4
+LOWEST_DEVIATION = 1e-4
+
+
+@dataclass(frozen=True, slots=True)
+class VaeLoss:
+    """Reconstruction from sampled latents, and their distance from a normal distribution.
+
+    Args:
+        corpus: where excerpts come from.
+        batch: excerpts per micro step.
+        seed: of the excerpts.
+    """
+
+    corpus: Corpus
+    batch: int
+    seed: int
+
+    def __call__(self, vae: Oobleck, step: int) -> tuple[Tensor, Figures]:
+        audio = crops(self.corpus, np.random.default_rng([self.seed, step]), self.batch)
+        audio = audio.to(next(vae.parameters()).device)
+        mean, scale = vae.moments(audio)
+        deviation = F.softplus(scale) + LOWEST_DEVIATION
+        latents = mean + deviation * torch.randn_like(mean)
+        made = vae.decode(latents.transpose(1, 2)).float()
+        parts = {
+            "distortion": distortion(made, audio),
+            "spectral": spectral_distance(made, audio),
+            "kl": 0.5 * (mean.square() + deviation.square() - 1).mean() - deviation.log().mean(),
+        }
+        loss = DISTORTION_WEIGHT * parts["distortion"] + SPECTRAL_WEIGHT * parts["spectral"] + KL_WEIGHT * parts["kl"]
+        figures = {name: part.item() for name, part in parts.items()}
+        with torch.no_grad():
+            figures["si_sdr"] = si_sdr(made, audio).mean().item()
+        return loss, figures
+
+
+def crops(corpus: Corpus, rng: np.random.Generator, count: int) -> Tensor:
+    """Random excerpts ``[count, 2, S]``, half of them with their sides swapped."""
+    samples = CROP_FRAMES * SAMPLES_PER_FRAME
+    pieces = [corpus.crop(rng, samples) for _ in range(count)]
+    return torch.from_numpy(np.stack([piece[::-1] if rng.random() < 0.5 else piece for piece in pieces]))
+
+
+def new_vae(corpus: Corpus, seed: int) -> Oobleck:
+    """The untrained autoencoder, as a transform coder for this corpus."""
+    torch.manual_seed(seed)
+    vae = Oobleck(OobleckConfig.from_dict(SIZES))
+    start_as_transform(vae, crops(corpus, np.random.default_rng([seed, 0]), START_CROPS))
+    return vae
+
+
+def train_vae(corpus: Corpus, folder: Path, settings: Settings, budget: Budget, batch: int, device: str) -> Oobleck:
+    """Train, or go on; returns the autoencoder with averaged weights, on the CPU, in eval mode."""
+    fresh = not (folder / CHECKPOINT).is_file()
+    vae = (new_vae(corpus, settings.seed) if fresh else Oobleck(OobleckConfig.from_dict(SIZES))).to(device)
+    trainer = Trainer(vae, VaeLoss(corpus, batch, settings.seed), settings, folder)
+    trainer.run(budget)
+    vae.load_state_dict(trainer.averaged)
+    return vae.cpu().eval().requires_grad_(False)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Train the embedded autoencoder."""
+    parser = argparse.ArgumentParser(prog="python -m acestep.training.train_vae", description=main.__doc__)
+    parser.add_argument("corpus", type=Path)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--minutes", type=float)
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--rate", type=float, default=5e-4)
+    parser.add_argument("--device", default="cpu")
+    arguments = parser.parse_args(argv)
+    settings = Settings(learning_rate=arguments.rate, bf16=arguments.device == "cuda")
+    budget = Budget(arguments.steps, arguments.minutes)
+    train_vae(Corpus(arguments.corpus), arguments.folder, settings, budget, arguments.batch, arguments.device)
+
+
+if __name__ == "__main__":
+    main()
