@@ -33,6 +33,9 @@ class Task:
 TEXT2MUSIC_INSTRUCTION = "Fill the audio semantic mask based on the given conditions:"
 COVER_INSTRUCTION = "Generate audio semantic tokens based on the given conditions:"
 REPAINT_INSTRUCTION = "Repaint the mask area based on the given conditions:"
+LEGO_INSTRUCTION = "Generate the {TRACK_NAME} track based on the audio context:"
+EXTRACT_INSTRUCTION = "Extract the {TRACK_NAME} track from the audio:"
+COMPLETE_INSTRUCTION = "Complete the input track with {TRACK_CLASSES}:"
 
 _ROWS = (
     Task("text2music", TEXT2MUSIC_INSTRUCTION, needs_text=True, needs_source=False, implemented=True),
@@ -40,15 +43,15 @@ _ROWS = (
     Task("cover-nofsq", COVER_INSTRUCTION),
     Task("repaint", REPAINT_INSTRUCTION),
     Task("extend", REPAINT_INSTRUCTION),
-    Task("lego", "Generate the {TRACK_NAME} track based on the audio context:"),
-    Task("extract", "Extract the {TRACK_NAME} track from the audio:"),
-    Task("complete", "Complete the input track with {TRACK_CLASSES}:"),
+    Task("lego", LEGO_INSTRUCTION),
+    Task("extract", EXTRACT_INSTRUCTION),
+    Task("complete", COMPLETE_INSTRUCTION),
     Task("edit", TEXT2MUSIC_INSTRUCTION),
     Task("audio2audio", COVER_INSTRUCTION),
     Task("continuation", REPAINT_INSTRUCTION),
     Task("inpainting", REPAINT_INSTRUCTION),
     Task("style_transfer", COVER_INSTRUCTION),
-    Task("vocal_accompaniment", "Complete the input track with {TRACK_CLASSES}:"),
+    Task("vocal_accompaniment", COMPLETE_INSTRUCTION),
 )
 
 TASKS: dict[str, Task] = {row.name: row for row in _ROWS}
@@ -96,7 +99,12 @@ def instruction_for(
         return given
     if played_from_codes:
         return COVER_INSTRUCTION
+    return with_tracks(task.instruction, tracks)
+
+
+def with_tracks(instruction: str, tracks: tuple[str, ...]) -> str:
+    """An instruction with its place for tracks filled, or left out when there is none."""
     names = [track.upper() for track in tracks]
     if names:
-        return task.instruction.replace("{TRACK_NAME}", names[0]).replace("{TRACK_CLASSES}", " | ".join(names))
-    return task.instruction.replace("{TRACK_NAME} ", "").replace(" with {TRACK_CLASSES}", "")
+        return instruction.replace("{TRACK_NAME}", names[0]).replace("{TRACK_CLASSES}", " | ".join(names))
+    return instruction.replace("{TRACK_NAME} ", "").replace(" with {TRACK_CLASSES}", "")

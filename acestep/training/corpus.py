@@ -20,13 +20,11 @@ from pathlib import Path
 import numpy as np
 
 from acestep.errors import WeightsError
-from acestep.training.compose.composer import compose
 from acestep.training.files import write_beside
 from acestep.training.render import Renderer, Rendition
+from acestep.training.songs import training_score
 
 SONGS_PER_CHUNK = 16
-HELD_OUT_SEED = 1_000_000  # songs from here on are for evaluation and never rendered for training
-SHORTEST_S, LONGEST_S = 12.0, 30.0
 FULL_SCALE = 32_767
 
 
@@ -105,9 +103,8 @@ def _make_chunk(job: tuple[Path, int]) -> Path:
 
 def _recordings(renderer: Renderer, seed: int) -> Iterator[tuple[str, tuple[str, ...], np.ndarray]]:
     """The song, then a random part of its stems."""
-    rng = np.random.default_rng([seed, 1])
-    rendition: Rendition = renderer.render(compose(seed, duration_s=float(rng.uniform(SHORTEST_S, LONGEST_S))))
-    names = tuple(rendition.stems)
+    rendition: Rendition = renderer.render(training_score(seed))
+    rng, names = np.random.default_rng([seed, 2]), tuple(rendition.stems)
     yield "mix", names, rendition.mix
     if len(names) > 1:
         chosen = tuple(rng.choice(names, int(rng.integers(1, len(names))), replace=False).tolist())

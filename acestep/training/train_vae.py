@@ -23,15 +23,9 @@ from acestep.models.vae_config import OobleckConfig
 from acestep.training.corpus import Corpus
 from acestep.training.learn.lapped import start_as_transform
 from acestep.training.learn.losses import distortion, si_sdr, spectral_distance
-from acestep.training.learn.trainer import CHECKPOINT, Budget, Figures, Settings, Trainer
+from acestep.training.learn.trainer import CHECKPOINT, Budget, Figures, Settings, Trainer, averaged_weights
+from acestep.training.sizes import AUTOENCODER
 
-SIZES = {
-    "encoder_hidden_size": 80,
-    "decoder_channels": 80,
-    "channel_multiples": [2, 5],
-    "downsampling_ratios": [8, 6],
-    "outer_stride": 40,
-}
 CROP_FRAMES = 50  # 2 s
 START_CROPS = 64  # 2 minutes of audio decide where the network begins
 DISTORTION_WEIGHT, SPECTRAL_WEIGHT, KL_WEIGHT = 1.0, 1.0, 3e-4
@@ -81,19 +75,27 @@ def crops(corpus: Corpus, rng: np.random.Generator, count: int) -> Tensor:
 def new_vae(corpus: Corpus, seed: int) -> Oobleck:
     """The untrained autoencoder, as a transform coder for this corpus."""
     torch.manual_seed(seed)
-    vae = Oobleck(OobleckConfig.from_dict(SIZES))
+    vae = Oobleck(OobleckConfig.from_dict(AUTOENCODER))
     start_as_transform(vae, crops(corpus, np.random.default_rng([seed, 0]), START_CROPS))
     return vae
 
 
-def train_vae(corpus: Corpus, folder: Path, settings: Settings, budget: Budget, batch: int, device: str) -> Oobleck:
-    """Train, or go on; returns the autoencoder with averaged weights, on the CPU, in eval mode."""
+def train_vae(corpus: Corpus, folder: Path, settings: Settings, budget: Budget, batch: int, device: str) -> None:
+    """Train, or go on."""
     fresh = not (folder / CHECKPOINT).is_file()
-    vae = (new_vae(corpus, settings.seed) if fresh else Oobleck(OobleckConfig.from_dict(SIZES))).to(device)
-    trainer = Trainer(vae, VaeLoss(corpus, batch, settings.seed), settings, folder)
-    trainer.run(budget)
-    vae.load_state_dict(trainer.averaged)
-    return vae.cpu().eval().requires_grad_(False)
+    vae = (new_vae(corpus, settings.seed) if fresh else Oobleck(OobleckConfig.from_dict(AUTOENCODER))).to(device)
+    Trainer(vae, VaeLoss(corpus, batch, settings.seed), settings, folder).run(budget)
+
+
+def averaged_vae(folder: Path) -> Oobleck:
+    """The autoencoder of a run, with averaged weights, on the CPU, in eval mode.
+
+    Raises:
+        WeightsError: the folder holds no checkpoint.
+    """
+    vae = Oobleck(OobleckConfig.from_dict(AUTOENCODER))
+    vae.load_state_dict(averaged_weights(folder))
+    return vae.eval().requires_grad_(False)
 
 
 def main(argv: list[str] | None = None) -> None:

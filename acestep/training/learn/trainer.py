@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from acestep.errors import GenerationError
+from acestep.errors import GenerationError, WeightsError
 from acestep.training.files import write_beside
 
 CHECKPOINT, PREVIOUS, CURVE = "checkpoint.pt", "previous.pt", "curve.csv"
@@ -184,6 +184,18 @@ class Trainer:
         path = self.folder / CHECKPOINT
         last = f"the last good checkpoint is {path}" if path.is_file() else "there is no checkpoint yet"
         return GenerationError(f"The {what} of step {self.step} is not finite; {last}.")
+
+
+def averaged_weights(folder: Path) -> dict[str, Tensor]:
+    """The averaged weights of a run, on the CPU.
+
+    Raises:
+        WeightsError: the folder holds no checkpoint.
+    """
+    path = folder / CHECKPOINT
+    if not path.is_file():
+        raise WeightsError(f"{folder} holds no checkpoint; nothing has been trained there.")
+    return torch.load(path, map_location="cpu", weights_only=True)["averaged"]
 
 
 def _groups(weights: list[nn.Parameter], decay: float) -> list[dict[str, object]]:

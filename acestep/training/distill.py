@@ -1,0 +1,105 @@
+"""Teaches a copy of the trained transformer to take eight steps without guidance where its teacher takes many with it.
+
+    python -m acestep.training.distill .cache/latents runs/vae runs/dit runs/turbo --minutes 30
+
+In: the runs of the autoencoder and the transformer. Out: checkpoints of the few-step model. From a random level of the
+few-step schedule the teacher walks to the next one in small guided steps; the student learns the straight line there
+(progressive distillation, Salimans and Ho, 2022, with the guided teacher of Meng et al., 2023). The text encoder is
+shared, so it stays as it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from acestep.checkpoints.registry import EMBEDDED_MODEL
+from acestep.sampling.schedule import make_schedule
+from acestep.training.embedded import EmbeddedModel
+from acestep.training.latents import LatentSongs
+from acestep.training.learn.flow import FlowBatch, frame_mask, masked_error, noisy, velocity
+from acestep.training.learn.trainer import CHECKPOINT, Budget, Figures, Settings, Trainer, averaged_weights
+from acestep.training.train_dit import Lessons, make_lessons
+
+SUBSTEPS = 3
+GUIDANCE = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class DistillLoss:
+    """Error of the student's step from one level of the few-step schedule to the next.
+
+    Args:
+        teacher: frozen.
+        lessons: batches.
+        guidance: scale of classifier-free guidance.
+    """
+
+    teacher: EmbeddedModel
+    lessons: Lessons
+    guidance: float
+
+    def __call__(self, student: EmbeddedModel, step: int) -> tuple[Tensor, Figures]:
+        batch = self.lessons.batch(student, step)
+        device = batch.target.device
+        levels = torch.tensor(
+            make_schedule(EMBEDDED_MODEL.variant.steps, EMBEDDED_MODEL.variant.shift), device=device
+        )
+        index = torch.randint(len(levels) - 1, (len(batch.target),), device=device)
+        start, end = levels[index], levels[index + 1]
+        x = noisy(batch.target, start, torch.randn_like(batch.target))
+        with torch.no_grad():
+            there = self._walk(x, start, end, self.lessons.batch(self.teacher, step))
+        wanted = (x - there) / (start - end)[:, None, None]
+        return masked_error(velocity(student.model, x, start, batch, batch.states), wanted, frame_mask(batch)), {}
+
+    def _walk(self, x: Tensor, start: Tensor, end: Tensor, told: FlowBatch) -> Tensor:
+        """Where the guided teacher gets from ``x`` between two levels, by Euler's method."""
+        length = (end - start) / SUBSTEPS
+        null = self.teacher.model.null_conditions(told.states)
+        for number in range(SUBSTEPS):
+            level = start + number * length
+            free = velocity(self.teacher.model, x, level, told, null)
+            led = velocity(self.teacher.model, x, level, told, told.states)
+            x = x + length[:, None, None] * (free + self.guidance * (led - free))
+        return x
+
+
+def distill(
+    lessons: Lessons, dit_run: Path, folder: Path, settings: Settings, budget: Budget, device: str, guidance: float
+) -> None:
+    """Train the few-step model, or go on."""
+    weights = averaged_weights(dit_run)
+    teacher, student = EmbeddedModel(lessons.tokenizer.size), EmbeddedModel(lessons.tokenizer.size, distilled=True)
+    teacher.load_state_dict(weights)
+    teacher.requires_grad_(False).eval().to(device)
+    if not (folder / CHECKPOINT).is_file():
+        student.load_state_dict(weights)
+    student.text.requires_grad_(False)
+    Trainer(student.to(device), DistillLoss(teacher, lessons, guidance), settings, folder).run(budget)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Distil the few-step model."""
+    parser = argparse.ArgumentParser(prog="python -m acestep.training.distill", description=main.__doc__)
+    for name in ("latents", "vae", "dit", "folder"):
+        parser.add_argument(name, type=Path)
+    parser.add_argument("--minutes", type=float)
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--rate", type=float, default=3e-4)
+    parser.add_argument("--guidance", type=float, default=GUIDANCE)
+    parser.add_argument("--device", default="cpu")
+    arguments = parser.parse_args(argv)
+    settings = Settings(learning_rate=arguments.rate, bf16=arguments.device == "cuda")
+    lessons = make_lessons(LatentSongs(arguments.latents), arguments.vae, arguments.batch, settings.seed)
+    budget = Budget(arguments.steps, arguments.minutes)
+    distill(lessons, arguments.dit, arguments.folder, settings, budget, arguments.device, arguments.guidance)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""Writes trained networks as weights folders that inference loads.
+
+    python -m acestep.training.export runs weights
+
+In: the runs of all trainers. Out: ``tiny``, ``tiny-base`` and what they share, 16-bit. Each folder is built beside its
+place and moved there whole. What has not been trained yet is left as it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from acestep.checkpoints.registry import EMBEDDED_BASE_MODEL, EMBEDDED_MODEL, ModelSpec
+from acestep.training.embedded import variant
+from acestep.training.learn.trainer import CHECKPOINT, averaged_weights
+from acestep.training.sizes import AUTOENCODER, LANGUAGE_MODEL, TRANSFORMER, VOCABULARY
+from acestep.training.train_dit import VOCABULARY_SEED, silence_latents
+from acestep.training.vocabulary import learn_vocabulary
+
+STORED = torch.float16
+
+
+def export_family(runs: Path, out: Path) -> list[Path]:
+    """Write every network that has a run below ``runs`` (``vae``, ``dit``, ``turbo``); the folders written."""
+    vae, base, turbo = (runs / name for name in ("vae", "dit", "turbo"))
+    written = [_write(out / EMBEDDED_MODEL.vae, "diffusion_pytorch_model", AUTOENCODER, averaged_weights(vae))]
+    silence = silence_latents(vae)
+    for spec, run in ((EMBEDDED_BASE_MODEL, base), (EMBEDDED_MODEL, turbo)):
+        if (run / CHECKPOINT).is_file():
+            written.append(_write_transformer(out, spec, averaged_weights(run), silence))
+    if (base / CHECKPOINT).is_file():
+        vocabulary = learn_vocabulary(VOCABULARY, VOCABULARY_SEED)
+        written.append(_write_text(out / EMBEDDED_MODEL.text_encoder, averaged_weights(base), vocabulary))
+    return written
+
+
+def _write_transformer(out: Path, spec: ModelSpec, weights: Mapping[str, Tensor], silence: Tensor) -> Path:
+    config = {**TRANSFORMER, **variant(spec.variant.guidance is None)}
+    folder = _write(out / spec.folder, "model", config, _below(weights, "model."))
+    save_file({"silence_latent": silence.to(STORED)}, folder / "silence_latent.safetensors")
+    return folder
+
+
+def _write_text(folder: Path, weights: Mapping[str, Tensor], vocabulary: Tokenizer) -> Path:
+    config = {
+        "architectures": ["Qwen3Model"],
+        "model_type": "qwen3",
+        **LANGUAGE_MODEL,
+        "vocab_size": vocabulary.get_vocab_size(),
+    }
+    _write(folder, "model", config, _below(weights, "text."))
+    vocabulary.save(str(folder / "tokenizer.json"))
+    return folder
+
+
+def _below(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in weights.items() if name.startswith(prefix)}
+
+
+def _write(folder: Path, stem: str, config: Mapping[str, object], weights: Mapping[str, Tensor]) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    beside = folder / f"{stem}.safetensors.new"
+    save_file({name: tensor.to(STORED).contiguous() for name, tensor in weights.items()}, beside)
+    beside.replace(folder / f"{stem}.safetensors")
+    return folder
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Write trained networks as weights folders."""
+    parser = argparse.ArgumentParser(prog="python -m acestep.training.export", description=main.__doc__)
+    parser.add_argument("runs", type=Path)
+    parser.add_argument("out", type=Path)
+    arguments = parser.parse_args(argv)
+    for folder in export_family(arguments.runs, arguments.out):
+        size = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+        print(f"{folder}  {size / 2**20:.1f} MiB")
+
+
+if __name__ == "__main__":
+    main()

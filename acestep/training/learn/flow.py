@@ -1,0 +1,81 @@
+"""Learning a rectified flow: noise is added, the network says which way the noise lies. LoRA training uses it too.
+
+In: latents, what the network is told. Out: the loss. Convention of the checkpoints: x_t = t noise + (1 - t) data, the
+target is noise - data; t is drawn from a logit-normal distribution (Esser et al., 2024), a share of the conditions is
+replaced by the null condition so that guidance can be used. Refuses to know tasks and prompts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from acestep.models.acestep_model import AceStepModel
+
+TIME_MEAN, TIME_DEVIATION = -0.4, 1.0  # of logit(t); as the published models were trained
+CONDITION_DROPOUT = 0.15
+
+
+@dataclass(frozen=True, slots=True)
+class FlowBatch:
+    """What one step learns from.
+
+    Attributes:
+        target: latents ``[B, T, C]``, zeros behind shorter songs.
+        context: source and mask ``[B, T, 2 C]``.
+        states: encoder states ``[B, L, E]``.
+        state_mask: ``[B, L]``, True at real rows.
+        frames: real frames of each song.
+    """
+
+    target: Tensor
+    context: Tensor
+    states: Tensor
+    state_mask: Tensor
+    frames: Sequence[int]
+
+
+def noisy(target: Tensor, level: Tensor, noise: Tensor) -> Tensor:
+    """``target`` ``[B, T, C]`` at noise ``level`` ``[B]``."""
+    level = level[:, None, None]
+    return level * noise + (1 - level) * target
+
+
+def draw_levels(count: int, device: torch.device) -> Tensor:
+    """Noise levels ``[count]`` in (0, 1), logit-normal."""
+    return torch.sigmoid(TIME_MEAN + TIME_DEVIATION * torch.randn(count, device=device))
+
+
+def forget_some(model: AceStepModel, states: Tensor) -> Tensor:
+    """``states`` ``[B, L, E]`` with those of some items replaced by the null condition."""
+    forgotten = torch.rand(len(states), 1, 1, device=states.device) < CONDITION_DROPOUT
+    return torch.where(forgotten, model.null_conditions(states), states)
+
+
+def velocity(model: AceStepModel, x: Tensor, level: Tensor, batch: FlowBatch, states: Tensor) -> Tensor:
+    """The network's velocity ``[B, T, C]`` at ``x`` and ``level`` ``[B]``, told ``states``."""
+    cross = model.decoder.cross_attention_cache(states)
+    return model.decoder(x, level, batch.context, cross, batch.state_mask, batch.frames)
+
+
+def frame_mask(batch: FlowBatch) -> Tensor:
+    """``[B, T, 1]``, 1 at real frames."""
+    frames = torch.tensor(batch.frames, device=batch.target.device)
+    return (torch.arange(batch.target.shape[1], device=frames.device) < frames[:, None])[..., None].float()
+
+
+def masked_error(made: Tensor, wanted: Tensor, mask: Tensor) -> Tensor:
+    """Mean squared error over real frames."""
+    return ((made.float() - wanted.float()).square() * mask).sum() / (mask.sum() * made.shape[-1])
+
+
+def flow_loss(model: AceStepModel, batch: FlowBatch) -> Tensor:
+    """The flow-matching loss of a batch; noise, levels and dropout come from torch's generators."""
+    level = draw_levels(len(batch.target), batch.target.device)
+    noise = torch.randn_like(batch.target)
+    told = forget_some(model, batch.states)
+    made = velocity(model, noisy(batch.target, level, noise), level, batch, told)
+    return masked_error(made, noise - batch.target, frame_mask(batch))

@@ -1,0 +1,41 @@
+"""Sizes of the trained embedded family: what fits into 24 MiB of 16-bit weights and two CPU cores. Pure data.
+
+The keys are those of the networks' ``config.json``. What the semantic codes are is decided by ``fsq_input_levels``.
+"""
+
+from __future__ import annotations
+
+VOCABULARY = 960
+TEXT_WIDTH = 128
+AUTOENCODER = {
+    "encoder_hidden_size": 80,
+    "decoder_channels": 80,
+    "channel_multiples": [2, 5],
+    "downsampling_ratios": [8, 6],
+    "outer_stride": 40,
+}
+TRANSFORMER = {
+    "hidden_size": 160,
+    "intermediate_size": 448,
+    "num_hidden_layers": 6,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 40,
+    "text_hidden_dim": TEXT_WIDTH,
+    "num_lyric_encoder_hidden_layers": 1,
+    "num_timbre_encoder_hidden_layers": 1,
+    "num_attention_pooler_hidden_layers": 1,
+    "fsq_dim": 160,
+    "fsq_input_levels": [8, 5, 5, 5],
+}
+LANGUAGE_MODEL = {
+    "hidden_size": TEXT_WIDTH,
+    "intermediate_size": 3 * TEXT_WIDTH,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 32,
+    "tie_word_embeddings": True,
+    "max_position_embeddings": 8192,
+    "rope_theta": 1_000_000.0,
+}

@@ -1,0 +1,121 @@
+"""Trains the embedded transformer and text encoder on every task.
+
+    python -m acestep.training.train_dit .cache/latents runs/vae runs/fsq runs/dit --minutes 60
+
+In: latents of songs, the runs of the autoencoder and the semantic codec. Out: checkpoints of an ``EmbeddedModel``.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from acestep.conditioning.text import PromptTokenizer
+from acestep.constants import AUDIO_CHANNELS, SAMPLE_RATE, TIMBRE_SECONDS
+from acestep.training.embedded import EmbeddedModel
+from acestep.training.examples import draw_example
+from acestep.training.latents import LatentSong, LatentSongs
+from acestep.training.learn.flow import FlowBatch, flow_loss
+from acestep.training.learn.trainer import CHECKPOINT, Budget, Figures, Settings, Trainer, averaged_weights
+from acestep.training.sizes import VOCABULARY
+from acestep.training.train_vae import averaged_vae
+from acestep.training.vocabulary import learn_vocabulary
+
+NEIGHBOURS = 4  # songs of a batch are drawn from this many times as many of about the same length
+VOCABULARY_SEED = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Lessons:
+    """Batches by number: songs of about the same length, a task for each.
+
+    Args:
+        songs: in order of length.
+        tokenizer: of the prompts.
+        silence: latents of silence ``[1, 750, C]``.
+        size: songs per batch.
+        seed: of everything drawn.
+    """
+
+    songs: list[LatentSong]
+    tokenizer: PromptTokenizer
+    silence: Tensor
+    size: int
+    seed: int
+
+    def batch(self, network: EmbeddedModel, step: int) -> FlowBatch:
+        """The batch of one micro step."""
+        rng = np.random.default_rng([self.seed, step])
+        span = min(NEIGHBOURS * self.size, len(self.songs))
+        start = int(rng.integers(len(self.songs) - span + 1))
+        chosen = rng.choice(span, self.size, replace=self.size > span)
+        examples = [draw_example(self.songs[start + int(index)], rng, self.tokenizer) for index in chosen]
+        return network.batch(examples, self.silence)
+
+
+def make_lessons(songs: LatentSongs, vae_run: Path, size: int, seed: int) -> Lessons:
+    """Everything the transformer learns from."""
+    ordered = sorted(songs.songs, key=lambda song: song.record.duration)
+    tokenizer = PromptTokenizer(learn_vocabulary(VOCABULARY, VOCABULARY_SEED))
+    return Lessons(ordered, tokenizer, silence_latents(vae_run), size, seed)
+
+
+@torch.inference_mode()
+def silence_latents(vae_run: Path) -> Tensor:
+    """Latents of 30 s of digital silence, ``[1, 750, C]``."""
+    return averaged_vae(vae_run).encode(torch.zeros(1, AUDIO_CHANNELS, SAMPLE_RATE * TIMBRE_SECONDS)).clone()
+
+
+@dataclass(frozen=True, slots=True)
+class DitLoss:
+    """The flow-matching loss of a micro step."""
+
+    lessons: Lessons
+
+    def __call__(self, network: EmbeddedModel, step: int) -> tuple[Tensor, Figures]:
+        return flow_loss(network.model, self.lessons.batch(network, step)), {}
+
+
+def new_model(tokens: int, fsq_run: Path, seed: int) -> EmbeddedModel:
+    """The untrained model with the trained semantic codec in it; its layers begin as the identity."""
+    torch.manual_seed(seed)
+    network = EmbeddedModel(tokens)
+    semantic = averaged_weights(fsq_run)
+    missing, unexpected = network.model.load_state_dict(semantic, strict=False)
+    assert not unexpected, unexpected
+    assert not {name.split(".")[0] for name in missing} & {"tokenizer", "detokenizer"}, missing
+    return network
+
+
+def train_dit(lessons: Lessons, fsq_run: Path, folder: Path, settings: Settings, budget: Budget, device: str) -> None:
+    """Train, or go on."""
+    size = lessons.tokenizer.size
+    fresh = not (folder / CHECKPOINT).is_file()
+    network = new_model(size, fsq_run, settings.seed) if fresh else EmbeddedModel(size)
+    Trainer(network.to(device), DitLoss(lessons), settings, folder).run(budget)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Train the embedded transformer."""
+    parser = argparse.ArgumentParser(prog="python -m acestep.training.train_dit", description=main.__doc__)
+    for name in ("latents", "vae", "fsq", "folder"):
+        parser.add_argument(name, type=Path)
+    parser.add_argument("--minutes", type=float)
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--device", default="cpu")
+    arguments = parser.parse_args(argv)
+    settings = Settings(learning_rate=arguments.rate, weight_decay=0.01, bf16=arguments.device == "cuda")
+    lessons = make_lessons(LatentSongs(arguments.latents), arguments.vae, arguments.batch, settings.seed)
+    budget = Budget(arguments.steps, arguments.minutes)
+    train_dit(lessons, arguments.fsq, arguments.folder, settings, budget, arguments.device)
+
+
+if __name__ == "__main__":
+    main()

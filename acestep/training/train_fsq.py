@@ -1,0 +1,104 @@
+"""Trains the semantic tokenizer and detokenizer: five latent frames to one code and back.
+
+    python -m acestep.training.train_fsq .cache/latents runs/fsq --minutes 10
+
+In: latents of songs. Out: checkpoints of both halves. The quantizer is trained straight through (Mentzer et al.,
+2023): forward it rounds, backward it does not.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from acestep.models.config import AceStepConfig
+from acestep.models.fsq import AudioDetokenizer, AudioTokenizer, FiniteScalarQuantizer
+from acestep.training.latents import MIX, LatentSongs
+from acestep.training.learn.trainer import Budget, Figures, Settings, Trainer
+from acestep.training.sizes import TRANSFORMER
+
+CODES = 16  # per excerpt
+
+
+class SemanticCodec(nn.Module):
+    """Tokenizer and detokenizer under the names they have in an ``AceStepModel``."""
+
+    def __init__(self, config: AceStepConfig) -> None:
+        super().__init__()
+        self.tokenizer = AudioTokenizer(config.encoder)
+        self.detokenizer = AudioDetokenizer(config.encoder)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """``[B, K * 5, C]`` there and back, with gradients."""
+        tokenizer = self.tokenizer
+        groups = latents.unflatten(1, (-1, tokenizer.pool))  # [B, K, 5, C]
+        pooled = tokenizer.attention_pooler(tokenizer.audio_acoustic_proj(groups))  # [B, K, D]
+        return self.detokenizer(tokenizer.quantizer.project_out(straight_through(tokenizer.quantizer, pooled)))
+
+
+def straight_through(quantizer: FiniteScalarQuantizer, pooled: Tensor) -> Tensor:
+    """Levels in [-1, 1] ``[..., dims]`` of ``pooled`` ``[..., D]``: rounded, with the gradient of the unrounded."""
+    smooth = quantizer.bounded(quantizer.project_in(pooled))
+    steps = torch.tensor(quantizer.levels, device=pooled.device) - 1
+    rounded = quantizer.digits(smooth) * 2 / steps - 1
+    return smooth + (rounded - smooth).detach()
+
+
+@dataclass(frozen=True, slots=True)
+class FsqLoss:
+    """Mean squared error of latents that went through codes.
+
+    Args:
+        latents: of every training song, ``[T, C]`` each.
+        batch: excerpts per step.
+        seed: of the excerpts.
+    """
+
+    latents: list[Tensor]
+    batch: int
+    seed: int
+
+    def __call__(self, codec: SemanticCodec, step: int) -> tuple[Tensor, Figures]:
+        rng = np.random.default_rng([self.seed, step])
+        excerpts = torch.stack([self._excerpt(rng, codec.tokenizer.pool * CODES) for _ in range(self.batch)])
+        excerpts = excerpts.to(next(codec.parameters()).device)
+        error = (codec(excerpts) - excerpts).square().mean()
+        return error, {"explained": 1 - error.item() / excerpts.var().item()}
+
+    def _excerpt(self, rng: np.random.Generator, frames: int) -> Tensor:
+        song = self.latents[int(rng.integers(len(self.latents)))]
+        start = int(rng.integers(len(song) - frames + 1))
+        return song[start : start + frames]
+
+
+def train_fsq(songs: LatentSongs, folder: Path, settings: Settings, budget: Budget, batch: int, device: str) -> None:
+    """Train, or go on."""
+    torch.manual_seed(settings.seed)
+    codec = SemanticCodec(AceStepConfig.from_dict(TRANSFORMER)).to(device)
+    latents = [song.latents(MIX) for song in songs.songs]
+    Trainer(codec, FsqLoss(latents, batch, settings.seed), settings, folder).run(budget)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Train the semantic tokenizer and detokenizer."""
+    parser = argparse.ArgumentParser(prog="python -m acestep.training.train_fsq", description=main.__doc__)
+    parser.add_argument("latents", type=Path)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--minutes", type=float)
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--device", default="cpu")
+    arguments = parser.parse_args(argv)
+    settings = Settings(learning_rate=arguments.rate, bf16=arguments.device == "cuda")
+    budget = Budget(arguments.steps, arguments.minutes)
+    train_fsq(LatentSongs(arguments.latents), arguments.folder, settings, budget, arguments.batch, arguments.device)
+
+
+if __name__ == "__main__":
+    main()
