@@ -2,8 +2,8 @@
 
     python -m acestep.training.export runs weights
 
-In: the runs of all trainers. Out: ``tiny``, ``tiny-base`` and what they share, 16-bit. Each folder is built beside its
-place and moved there whole. What has not been trained yet is left as it is.
+In: the runs of all trainers. Out: ``tiny``, ``tiny-base`` and what they share, 16-bit. What has not been trained yet
+is left as it is.
 """
 
 from __future__ import annotations
