@@ -4,8 +4,8 @@
 
 In: the runs of the autoencoder and the transformer. Out: checkpoints of the few-step model. From a random level of
 the few-step schedule the teacher walks to the next one in small guided steps; the student learns the straight line
-there (progressive distillation, Salimans and Ho, 2022, with the guided teacher of Meng et al., 2023). The text encoder
-is shared, so it stays as it is.
+there (progressive distillation, Salimans and Ho, 2022, with the guided teacher of Meng et al., 2023). The text
+encoder is shared, so it stays as it is.
 """
 
 from __future__ import annotations
