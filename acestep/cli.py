@@ -100,8 +100,8 @@ def _add_info(parser: argparse.ArgumentParser) -> None:
 
 
 def _generate(arguments: argparse.Namespace) -> None:
-    from acestep.checkpoints.choose import choose_model
-    from acestep.devices import choose_placement
+    from acestep.checkpoints.choose import choose
+    from acestep.devices import device_facts
     from acestep.handler import AceStepHandler
     from acestep.inference import generate_music
     from acestep.llm_inference import LLMHandler
@@ -113,8 +113,7 @@ def _generate(arguments: argparse.Namespace) -> None:
     config = GenerationConfig(batch_size=arguments.batch_size, audio_format=_format_of(arguments))
     handler = AceStepHandler()
     _check_target(arguments.output)
-    spec, _ = choose_model(arguments.model, choose_placement(arguments.device).device)
-    Request.from_params(params, config, spec)
+    Request.from_params(params, config, choose(arguments.model, device_facts(arguments.device)).model)
     with writable_folder(arguments.output.parent):
         line, _ = handler.initialize_service(".", arguments.model, arguments.device, arguments.offload)
         sys.stderr.write(f"{line}\n")

@@ -1,4 +1,4 @@
-"""``AceStepHandler``: the facade over one loaded model family. Owns which model is loaded and in what placement.
+"""``AceStepHandler``: the facade over the loaded models. Owns which one is current, where it computes, which stay.
 
 In: a model name or folder, a device. Out: a renderer that plays plans. Refuses to know requests' meaning and files.
 """
@@ -6,24 +6,29 @@ In: a model name or folder, a device. Out: a renderer that plays plans. Refuses 
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from acestep.checkpoints.choose import AUTO, choose_model
+from acestep.checkpoints.choose import choose
 from acestep.checkpoints.family import Report, find_weights, load_family
-from acestep.checkpoints.registry import ModelSpec
-from acestep.devices import Placement, choose_placement
+from acestep.checkpoints.provide import Say, provide
+from acestep.checkpoints.registry import ModelSpec, smaller_than
+from acestep.devices import AUTO, CPU, CUDA, DeviceFacts, Placement, Residency, device_facts, place
 from acestep.errors import NotLoadedError
+from acestep.memory import out_of_memory_explained
 from acestep.render import Renderer
+from acestep.shelf import Shelf, bytes_to_load, weights_budget
 
+OFFLOAD_ON_CPU = "offload_to_cpu has no effect on the CPU, where the networks are already."
 logger = logging.getLogger(__name__)
 
 
 class AceStepHandler:
-    """Loads one model family and keeps it.
+    """Loads models on demand. One is current; those before it stay loaded while their weights fit.
 
     Attributes:
-        reason: why the loaded model was chosen, in one clause.
+        reason: why the current model was chosen, in one clause.
 
     Example:
         >>> handler = AceStepHandler()
@@ -31,8 +36,8 @@ class AceStepHandler:
     """
 
     def __init__(self) -> None:
-        self._renderer: Renderer | None = None
-        self._start: _Start | None = None
+        self._service: _Service | None = None
+        self._current: ModelSpec | None = None
         self.reason = ""
 
     def initialize_service(
@@ -43,101 +48,188 @@ class AceStepHandler:
         offload_to_cpu: bool = False,
         dtype: str | None = None,
         report: Report | None = None,
+        weights_bytes: int | None = None,
+        download: Say | None = None,
     ) -> tuple[str, bool]:
-        """Load a model; one that is loaded already is replaced.
+        """Load a model, in the place of all that were loaded.
 
         Args:
             project_root: folder with ``weights/`` (or upstream's ``checkpoints/``); see ``family.find_weights``.
-            config_path: a name of the registry, or ``auto``.
+            config_path: a name of the registry, or ``auto``, which on a small GPU also offloads.
             device: ``auto``, ``cuda`` or ``cpu``.
             offload_to_cpu: keep only the network in use on the GPU.
             dtype: ``float32``, ``bfloat16``, ``float16``; None decides by device.
             report: called after each network with its role, seconds and bytes.
+            weights_bytes: of models that may stay loaded when requests change models; None decides by what is free.
+            download: fetch published weights that are not here, now and when a request asks for another model; called
+                with lines about it. None never uses the network.
 
         Returns:
             One line that says what was loaded and why, and True.
 
         Raises:
             InputError: unknown model name.
-            DeviceError: the device is not there.
-            WeightsError: the weights are not there or broken.
+            DeviceError: the device is not there, or its memory is too small.
+            WeightsError: the weights are not there or broken. The model before, if any, still plays.
         """
-        placement = choose_placement(device, dtype)
-        self._start = _Start(Path(project_root), config_path, placement, offload_to_cpu, report)
-        return self._load(*choose_model(config_path, placement.device)), True
+        facts = device_facts(device)
+        placement = place(facts, dtype)
+        choice = choose(config_path, facts, width=placement.dtype.itemsize)
+        _find(choice.model, Path(project_root), download)  # refused here, nothing has been let go
+        if self._service is not None:
+            self._service.shelf.clear()
+        offload = facts.kind == CUDA and (offload_to_cpu or choice.offload)
+        budget = weights_bytes if weights_bytes is not None else weights_budget(_weights_host(facts, offload))
+        warnings = (OFFLOAD_ON_CPU,) if offload_to_cpu and facts.kind == CPU else ()
+        service = _Service(
+            Path(project_root), config_path, facts, placement, offload, report, download, Shelf(budget), warnings
+        )
+        service.renderer(choice.model)
+        self._service, self._current, self.reason = service, choice.model, choice.reason
+        return _line(choice.model, choice.reason, placement, offload), True
 
-    def choose(self, name: str, task: str) -> tuple[ModelSpec, str]:
+    def choose(self, name: str, task: str, *, preserve_vocals: bool = False) -> tuple[ModelSpec, str]:
         """The model that a request for ``task`` runs on, and why; nothing is loaded.
 
         Args:
             name: a registry name; ``auto`` is what the handler was started with, or what suits device and task.
+            preserve_vocals: whether stems will be taken apart.
 
         Raises:
             InputError: unknown model name.
             NotLoadedError: ``initialize_service`` has not been called.
         """
-        start = self._started()
-        wanted = start.name if name == AUTO else name
-        return choose_model(wanted, start.placement.device, task)
+        service = self._started()
+        wanted = service.name if name == AUTO else name
+        width = service.placement.dtype.itemsize
+        choice = choose(wanted, service.facts, task, preserve_vocals=preserve_vocals, width=width)
+        return choice.model, choice.reason
 
     def use(self, spec: ModelSpec, reason: str) -> None:
-        """Make ``spec`` the loaded model; nothing happens if it is already.
+        """Make ``spec`` the current model; it is loaded only if it is not here.
 
         Raises:
-            WeightsError: its weights are not there or broken; the model before stays if they are not there.
+            WeightsError: its weights are not there or broken. The model before still plays.
+            DeviceMemoryError: it does not fit. The model before still plays.
         """
-        if self._renderer is None or self._renderer.family.spec != spec:
-            self._load(spec, reason)
+        self._started().renderer(spec)
+        self._current, self.reason = spec, reason
 
-    def _load(self, spec: ModelSpec, reason: str) -> str:
-        start = self._started()
-        folder = find_weights(spec, start.project_root)
-        self._renderer = None  # the memory of the model before is needed for the next
-        family = load_family(spec, folder, start.placement, start.report)
-        self._renderer, self.reason = Renderer(family, offload=start.offload), reason
-        line = _line(spec, reason, start.placement)
-        logger.info("Loaded %s", line)
-        return line
-
-    def _started(self) -> _Start:
-        if self._start is None:
+    def _started(self) -> _Service:
+        if self._service is None:
             raise NotLoadedError("Model not loaded: call AceStepHandler.initialize_service first.")
-        return self._start
+        return self._service
 
     @property
     def renderer(self) -> Renderer:
-        """What plays plans.
+        """What plays plans. A current model that had to make room for one that then failed is loaded again.
 
         Raises:
             NotLoadedError: ``initialize_service`` has not been called.
         """
-        if self._renderer is None:
-            raise NotLoadedError("Model not loaded: call AceStepHandler.initialize_service first.")
-        return self._renderer
+        return self._started().renderer(self.model)
 
     @property
     def model(self) -> ModelSpec:
-        """Registry row of the loaded model."""
-        return self.renderer.family.spec
+        """Registry row of the current model.
+
+        Raises:
+            NotLoadedError: ``initialize_service`` has not been called.
+        """
+        self._started()
+        return self._current
+
+    @property
+    def loaded(self) -> list[str]:
+        """Names of the models that are loaded, least recently used first."""
+        return self._started().shelf.names
 
     @property
     def placement(self) -> Placement:
-        """Device and dtype of the loaded model."""
-        return self.renderer.family.placement
+        """Device and dtype that every model is loaded for."""
+        return self._started().placement
+
+    @property
+    def offloads(self) -> bool:
+        """Whether one network at a time is on the device."""
+        return self._started().offload
+
+    @property
+    def can_offload(self) -> bool:
+        """Whether asking for ``offload_to_cpu`` would change anything."""
+        return self._started().can_offload
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was asked for when the handler was started and cannot be had; one sentence each."""
+        return self._started().warnings
 
 
 @dataclass(frozen=True, slots=True)
-class _Start:
-    """What ``initialize_service`` was told; a later switch of models obeys it too."""
+class _Service:
+    """What ``initialize_service`` was told, and the models loaded since; a switch of models obeys it too."""
 
     project_root: Path
     name: str
+    facts: DeviceFacts
     placement: Placement
     offload: bool
     report: Report | None
+    download: Say | None
+    shelf: Shelf
+    warnings: tuple[str, ...]
+
+    @property
+    def can_offload(self) -> bool:
+        """Whether it would change anything: on a GPU, unless it is so already."""
+        return self.facts.kind == CUDA and not self.offload
+
+    def renderer(self, spec: ModelSpec) -> Renderer:
+        """The renderer of ``spec``, loaded if it is not here."""
+        return self.shelf.get(spec) or self._load(spec)
+
+    def _load(self, spec: ModelSpec) -> Renderer:
+        start = time.perf_counter()
+        root = _find(spec, self.project_root, self.download)
+        shared = self.shelf.shared_parts(spec, root)
+        self.shelf.make_room(bytes_to_load(spec, root, self.placement.dtype.itemsize, shared), shared)
+        kept = self.shelf.names
+        with out_of_memory_explained(f"loading {spec.name}", lambda: self._advice(spec)):
+            renderer = self._assemble(spec, root, shared)
+        self.shelf.put(spec, renderer, root)
+        logger.info(
+            "Loaded %s in %.2f s beside %s; %s of %s bytes of weights are in use",
+            spec.name,
+            time.perf_counter() - start,
+            ", ".join(kept) or "nothing",
+            f"{self.shelf.size:,}",
+            f"{self.shelf.budget:,}",
+        )
+        return renderer
+
+    def _assemble(self, spec: ModelSpec, root: Path, shared: dict[str, object]) -> Renderer:
+        family = load_family(spec, root, self.placement, self.report, shared=shared)
+        return Renderer(family, Residency(family.networks, self.placement.device, offload=self.offload))
+
+    def _advice(self, spec: ModelSpec) -> list[str]:
+        offload = ["offload_to_cpu=True"] if self.can_offload else []
+        smaller = smaller_than(spec)
+        return [*offload, *([f"the smaller model {smaller.name}"] if smaller else [])]
 
 
-def _line(spec: ModelSpec, reason: str, placement: Placement) -> str:
+def _find(spec: ModelSpec, project_root: Path, download: Say | None) -> Path:
+    """The weights folder that holds ``spec``, after it was downloaded if that is wanted."""
+    if download is not None:
+        provide(spec, project_root, download)
+    return find_weights(spec, project_root)
+
+
+def _weights_host(facts: DeviceFacts, offload: bool) -> DeviceFacts:
+    """Where the weights stay: of offloaded networks that is the host."""
+    return device_facts(CPU) if offload else device_facts(facts.kind)
+
+
+def _line(spec: ModelSpec, reason: str, placement: Placement, offload: bool) -> str:
     kind = ", an embedded model for trying the road, not for music" if spec.embedded else ""
     computes = f"{placement.device.type}, {str(placement.dtype).removeprefix('torch.')}"
-    return f"{spec.name} ({reason}{kind}) on {computes} ({placement.reason})"
+    return f"{spec.name} ({reason}{kind}) on {computes}{', offloaded' if offload else ''} ({placement.reason})"

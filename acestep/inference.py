@@ -12,7 +12,7 @@ import logging
 import os
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,14 +20,17 @@ import numpy as np
 import torch
 
 from acestep.audio.io import Audio, read_audio
-from acestep.constants import AUDIO_CHANNELS
-from acestep.errors import AceStepError, DeviceMemoryError, NotLoadedError
+from acestep.checkpoints.registry import ModelSpec, smaller_than
+from acestep.constants import AUDIO_CHANNELS, DURATION_MIN_S
+from acestep.errors import AceStepError, NotLoadedError
 from acestep.finish import finish
 from acestep.handler import AceStepHandler
 from acestep.judge import plain
 from acestep.llm_inference import LLMHandler
+from acestep.memory import out_of_memory_explained
 from acestep.output.writer import writable_folder
 from acestep.params import GenerationConfig, GenerationParams
+from acestep.planner.plan import Plan
 from acestep.render import Progress, Rendering
 from acestep.request import Request
 from acestep.result import SUCCESS, GenerationResult, effective_params, extra_outputs, params_key
@@ -60,18 +63,8 @@ def generate_music(
     """
     try:
         return _generate(dit_handler, llm_handler, plain(params), plain(config), save_dir, progress)
-    except (torch.cuda.OutOfMemoryError, MemoryError) as error:
-        torch.cuda.empty_cache()
-        return GenerationResult.failed(_out_of_memory(config, error))
     except AceStepError as error:
         return GenerationResult.failed(error)
-
-
-def _out_of_memory(config: GenerationConfig, error: BaseException) -> DeviceMemoryError:
-    advice = f"a batch_size below {config.batch_size}, " if config.batch_size > 1 else ""
-    full = DeviceMemoryError(f"Memory ran out; try {advice}a shorter duration or offload_to_cpu=True.")
-    full.__cause__ = error
-    return full
 
 
 def warm_up(dit_handler: AceStepHandler) -> float:
@@ -80,7 +73,9 @@ def warm_up(dit_handler: AceStepHandler) -> float:
     params = GenerationParams(caption="warm-up", duration=10, inference_steps=1, thinking=False, seed=0)
     request = Request.from_params(params, GenerationConfig(batch_size=1, use_random_seed=False), dit_handler.model)
     renderer = dit_handler.renderer
-    renderer.render(request, [request.plan(renderer.codebook_size)])
+    plans = [request.plan(renderer.codebook_size)]
+    with _memory_explained("warming up", request, plans, dit_handler):
+        renderer.render(request, plans)
     return time.perf_counter() - start
 
 
@@ -100,19 +95,65 @@ def _generate(
     renderer = dit_handler.renderer
     plans = [request.plan(renderer.codebook_size)] * request.batch_size
     renderer.tokenize(request, plans)
-    reference = _reference(request)
-    request = _with_reference_warning(request, reference)
-    for warning in request.warnings:
-        logger.warning("%s", warning)
     folder = None if save_dir is None else Path(os.fsdecode(save_dir))
-    with nullcontext() if folder is None else writable_folder(folder):
-        timbre = None if reference is None else torch.from_numpy(reference.samples)
-        rendering = renderer.render(request, plans, timbre, progress)
-        finished = [finish(song, request) for song in rendering.songs]
-        result = _result(dit_handler, params, request, rendering, finished, reference, folder)
+    with _memory_explained(f"making {_amount(plans)} with", request, plans, dit_handler):
+        result = _play(dit_handler, params, request, plans, folder, progress)
     if progress is not None:
         progress(1.0, "finished")
     return result
+
+
+def _play(
+    dit_handler: AceStepHandler,
+    params: GenerationParams,
+    request: Request,
+    plans: Sequence[Plan],
+    folder: Path | None,
+    progress: Progress | None,
+) -> GenerationResult:
+    """Everything large is held by this frame and those it calls: letting go of them frees it."""
+    reference = _reference(request)
+    request = _with_warnings(request, reference, dit_handler)
+    for warning in request.warnings:
+        logger.warning("%s", warning)
+    with nullcontext() if folder is None else writable_folder(folder):
+        timbre = None if reference is None else torch.from_numpy(reference.samples)
+        rendering = dit_handler.renderer.render(request, plans, timbre, progress)
+        logger.info("Peak memory %s", rendering.peak)
+        finished = [finish(song, request) for song in rendering.songs]
+        return _result(dit_handler, params, request, rendering, finished, reference, folder)
+
+
+def _memory_explained(
+    doing: str, request: Request, plans: Sequence[Plan], dit_handler: AceStepHandler
+) -> AbstractContextManager[None]:
+    """Running out of memory in the block becomes an error that says what ``request`` could do without."""
+    model, can_offload = dit_handler.model, dit_handler.can_offload
+    return out_of_memory_explained(
+        f"{doing} {model.name}", lambda: what_needs_less(request, plans, model, can_offload=can_offload)
+    )
+
+
+def _amount(plans: Sequence[Plan]) -> str:
+    songs = "one song" if len(plans) == 1 else f"{len(plans)} songs"
+    return f"{songs} of {_longest_s(plans):g} s"
+
+
+def what_needs_less(request: Request, plans: Sequence[Plan], model: ModelSpec, *, can_offload: bool) -> list[str]:
+    """Ways to need less memory than ``request`` does, most harmless first; only those that are open to it."""
+    smaller = smaller_than(model)
+    shorter = "fewer audio_codes" if request.audio_codes else f"a duration below {_longest_s(plans):g} s"
+    ways = (
+        (request.batch_size > 1, f"a batch_size below {request.batch_size}"),
+        (_longest_s(plans) > DURATION_MIN_S, shorter),
+        (can_offload, "offload_to_cpu=True"),
+        (smaller is not None, f"the smaller model {smaller and smaller.name}"),
+    )
+    return [way for is_open, way in ways if is_open]
+
+
+def _longest_s(plans: Sequence[Plan]) -> float:
+    return max(plan.duration_s for plan in plans)
 
 
 def _reference(request: Request) -> Audio | None:
@@ -121,11 +162,13 @@ def _reference(request: Request) -> Audio | None:
     return read_audio(request.reference_audio, field="reference_audio", require_sound=True)
 
 
-def _with_reference_warning(request: Request, reference: Audio | None) -> Request:
-    if reference is None or reference.source_channels <= AUDIO_CHANNELS:
-        return request
-    sentence = f"reference_audio has {reference.source_channels} channels; the first {AUDIO_CHANNELS} are heard."
-    return replace(request, warnings=(*request.warnings, sentence))
+def _with_warnings(request: Request, reference: Audio | None, dit_handler: AceStepHandler) -> Request:
+    """The request, with what the handler and the reference have to say about it."""
+    sentences = list(dit_handler.warnings)
+    if reference is not None and reference.source_channels > AUDIO_CHANNELS:
+        channels = reference.source_channels
+        sentences.append(f"reference_audio has {channels} channels; the first {AUDIO_CHANNELS} are heard.")
+    return replace(request, warnings=(*request.warnings, *sentences))
 
 
 def _result(
@@ -137,7 +180,8 @@ def _result(
     reference: Audio | None,
     folder: Path | None,
 ) -> GenerationResult:
-    provenance = Provenance(dit_handler.model, dit_handler.reason, rendering.timings, reference)
+    commit = dit_handler.renderer.family.commit
+    provenance = Provenance(dit_handler.model, dit_handler.reason, rendering.timings, reference, commit)
     audios = []
     for index, samples in enumerate(finished):
         effective = effective_params(params, request, index, rendering, dit_handler.model.name)
@@ -157,4 +201,6 @@ def _result(
             }
         )
     lines = [SUCCESS, f"Seeds: {', '.join(map(str, request.seeds))}"]
-    return GenerationResult(audios, "\n".join(lines), extra_outputs(request, rendering))
+    return GenerationResult(
+        audios, "\n".join(lines), extra_outputs(request, rendering) | {"peak_memory": rendering.peak.to_dict()}
+    )

@@ -16,7 +16,8 @@ from acestep.checkpoints.files import search_roots
 from acestep.download_cli import print_table
 
 if TYPE_CHECKING:
-    from acestep.checkpoints.overview import ChoiceRow, Machine, ModelRow
+    from acestep.checkpoints.overview import ChoiceRow, ModelRow
+    from acestep.devices import DeviceFacts
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,23 +33,25 @@ def run(arguments: argparse.Namespace) -> None:
     Raises:
         DeviceError: the device is not there.
     """
-    from acestep.checkpoints.overview import choice_rows, model_rows, this_machine
+    from acestep.checkpoints.overview import choice_rows, model_rows
+    from acestep.devices import device_facts, place
 
-    machine = this_machine(arguments.device)
+    facts = device_facts(arguments.device)
+    dtype = str(place(facts).dtype).removeprefix("torch.")
     roots = (arguments.dir,) if arguments.dir else search_roots(Path())
-    models, choices = model_rows(machine, roots), choice_rows(machine, roots)
+    models, choices = model_rows(facts, roots), choice_rows(facts, roots)
     if arguments.json:
-        sys.stdout.write(json.dumps(_facts(machine, models, choices), indent=2) + "\n")
+        sys.stdout.write(json.dumps(_facts(facts, models, choices), indent=2) + "\n")
         return
-    sys.stdout.write(f"{machine.device.type} ({machine.why}), {machine.memory / 1e9:.1f} GB of memory\n\n")
+    sys.stdout.write(f"{facts.kind} ({facts.why}), {facts.memory / 1e9:.1f} GB of memory, computes in {dtype}\n\n")
     print_table(("MODEL", "ROLE", "SIZE", "STATE", "FITS"), (_model_cells(row) for row in models))
     sys.stdout.write("\n")
-    print_table(("AUTO TAKES", "HERE", "WHY", "FOR"), (_choice_cells(row) for row in choices))
+    print_table(("AUTO TAKES", "PLANNER", "OFFLOAD", "HERE", "WHY", "FOR"), (_choice_cells(row) for row in choices))
 
 
-def _facts(machine: Machine, models: list[ModelRow], choices: list[ChoiceRow]) -> dict[str, object]:
+def _facts(facts: DeviceFacts, models: list[ModelRow], choices: list[ChoiceRow]) -> dict[str, object]:
     return {
-        "machine": {"device": machine.device.type, "why": machine.why, "memory": machine.memory},
+        "machine": {"device": facts.kind, "why": facts.why, "memory": facts.memory, "free": facts.free},
         "models": [asdict(row) for row in models],
         "auto": [asdict(row) for row in choices],
     }
@@ -59,4 +62,5 @@ def _model_cells(row: ModelRow) -> tuple[str, ...]:
 
 
 def _choice_cells(row: ChoiceRow) -> tuple[str, ...]:
-    return row.model or "nothing", "yes" if row.here else "no", row.reason, ", ".join(row.tasks)
+    offload, here = ("yes" if answer else "no" for answer in (row.offload, row.here))
+    return row.model or "nothing", row.language_model or "none", offload, here, row.reason, ", ".join(row.tasks)

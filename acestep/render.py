@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -22,8 +22,9 @@ from acestep.conditioning.reference import timbre_excerpt
 from acestep.conditioning.text import PromptTokens
 from acestep.constants import LATENT_CHANNELS, SAMPLE_RATE, SAMPLES_PER_FRAME, TIMBRE_FRAMES
 from acestep.denoise import Denoiser
-from acestep.devices import Residency
+from acestep.devices import CUDA, Residency
 from acestep.errors import GenerationError
+from acestep.memory import Peak, PeakMeter
 from acestep.planner.plan import Plan
 from acestep.request import Request
 from acestep.sampling.guidance import Guidance
@@ -46,28 +47,31 @@ class Song:
 
 @dataclass(frozen=True, slots=True)
 class Rendering:
-    """A finished batch and what it was made from; seconds per stage in ``timings``."""
+    """A finished batch and what it was made from; seconds per stage in ``timings``, memory in ``peak``."""
 
     songs: tuple[Song, ...]
     conditions: Conditions
     tokens: tuple[PromptTokens, ...]
     timings: dict[str, float]
+    peak: Peak
 
 
-@dataclass(slots=True)
-class Stopwatch:
-    """Seconds per named stage; waits for the GPU so that a stage pays for its own work."""
+class Meters:
+    """Seconds and memory of named stages; waits for the GPU so that a stage pays for its own work."""
 
-    device: torch.device
-    seconds: dict[str, float] = field(default_factory=dict)
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self.memory = PeakMeter(device)
+        self.seconds: dict[str, float] = {}
 
     @contextmanager
     def measure(self, stage: str) -> Iterator[None]:
         """Add the time of the block to ``stage``."""
         start = time.perf_counter()
-        yield
-        if self.device.type == "cuda":
-            torch.cuda.synchronize()
+        with self.memory.measure(stage):
+            yield
+            if self._device.type == CUDA:
+                torch.cuda.synchronize()
         self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
 
 
@@ -76,13 +80,17 @@ class Renderer:
 
     Args:
         family: loaded networks.
-        offload: keep only the network in use on the device.
+        residency: which of them are on the device; None is all of them, all the time.
+
+    Attributes:
+        busy: True while plans are being played.
     """
 
-    def __init__(self, family: Family, *, offload: bool = False) -> None:
+    def __init__(self, family: Family, residency: Residency | None = None) -> None:
         self.family = family
+        self.busy = False
         self._device, self._dtype = family.placement.device, family.placement.dtype
-        self._residency = Residency(family.networks, self._device, offload=offload)
+        self._residency = residency or Residency(family.networks, self._device)
         self._silence = SilenceLatents(family.silence).to(self._device, self._dtype)
 
     @property
@@ -97,7 +105,11 @@ class Renderer:
             for plan in plans
         )
 
-    @torch.inference_mode()
+    @property
+    def offloads(self) -> bool:
+        """Whether one network at a time is on the device."""
+        return self._residency.offload
+
     def render(
         self,
         request: Request,
@@ -117,15 +129,24 @@ class Renderer:
             InputError: a prompt is too long.
             GenerationError: the latents are not finite, or all zero.
         """
-        report = progress or _silent
-        watch = Stopwatch(self._device)
+        self.busy = True
+        try:
+            return self._render(request, plans, reference, progress or _silent)
+        finally:
+            self.busy = False
+
+    @torch.inference_mode()
+    def _render(
+        self, request: Request, plans: Sequence[Plan], reference: Tensor | None, report: Progress
+    ) -> Rendering:
+        meters = Meters(self._device)
         tokens = self.tokenize(request, plans)
         report(STARTED, "conditioning")
-        with watch.measure("encoder"):
+        with meters.measure("encoder"):
             conditions = self._conditions(request, plans, tokens, reference)
-        with watch.measure("diffusion"):
+        with meters.measure("diffusion"):
             latents = self._denoise(request, conditions, report)
-        with watch.measure("vae_decode"):
+        with meters.measure("vae_decode"):
             waveforms = self._decode(latents, conditions.frames, report)
         songs = tuple(
             Song(plan, seed, latent[:frames].cpu(), waveform)
@@ -133,7 +154,7 @@ class Renderer:
                 plans, request.seeds, latents, conditions.frames, waveforms, strict=True
             )
         )
-        return Rendering(songs, conditions, tokens, watch.seconds)
+        return Rendering(songs, conditions, tokens, meters.seconds, meters.memory.peak)
 
     def _conditions(
         self, request: Request, plans: Sequence[Plan], tokens: Sequence[PromptTokens], reference: Tensor | None

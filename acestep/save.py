@@ -31,12 +31,14 @@ class Provenance:
         reason: why this model.
         timings: seconds per stage.
         reference: the timbre reference, or None.
+        commit: of the transformer on the hub; None when nobody wrote it down.
     """
 
     model: ModelSpec
     reason: str
     timings: Mapping[str, float]
     reference: Audio | None
+    commit: str | None = None
 
 
 def save_song(
@@ -74,7 +76,7 @@ def save_song(
 
 
 def _model_used(provenance: Provenance) -> ModelUsed:
-    return ModelUsed(provenance.model.name, reason=provenance.reason)  # what lies on disk has no known revision
+    return ModelUsed(provenance.model.name, provenance.commit, reason=provenance.reason)
 
 
 def _source_used(audio: Audio | None) -> SourceUsed | None:

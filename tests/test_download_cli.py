@@ -7,15 +7,15 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
 from download_support import download
 from fake_hub import UNPINNED_COMMIT, content, serving
 
 from acestep import models_cli
-from acestep.checkpoints.choose import choose_model
-from acestep.checkpoints.overview import Machine, choice_rows, fits, model_rows, this_machine
+from acestep.checkpoints.choose import choose
+from acestep.checkpoints.overview import choice_rows, fits, model_rows
 from acestep.checkpoints.registry import COMPONENTS, LANGUAGE_MODELS, MODELS, parts_of, published
 from acestep.checkpoints.rows import HubFolder
+from acestep.devices import DeviceFacts, device_facts
 from acestep.download_cli import main
 from acestep.tasks import TASKS
 
@@ -106,8 +106,9 @@ def test_the_weights_folder_can_come_from_the_environment(
     assert capsys.readouterr().out.startswith(f"{tmp_path}/vae  by hand")
 
 
-def machine(device: str, gigabytes: float) -> Machine:
-    return Machine(torch.device(device), int(gigabytes * 1e9), "test")
+def machine(device: str, gigabytes: float, capability: tuple[int, int] = (8, 0)) -> DeviceFacts:
+    size = int(gigabytes * 1e9)
+    return DeviceFacts(device, "test", size, size, capability if device == "cuda" else None)
 
 
 @pytest.mark.parametrize(
@@ -126,6 +127,11 @@ def machine(device: str, gigabytes: float) -> Machine:
 )
 def test_what_fits(name: str, device: str, gigabytes: float, verdict: str) -> None:
     assert fits(MODELS[name], machine(device, gigabytes)) == verdict
+
+
+def test_a_gpu_that_computes_in_fp32_fits_half_as_much() -> None:
+    assert fits(TURBO, machine("cuda", 8, (7, 5))) == "with offload"
+    assert fits(TURBO, machine("cuda", 16, (7, 5))) == "yes"
 
 
 def test_a_bigger_machine_never_fits_less() -> None:
@@ -149,14 +155,22 @@ def test_a_model_is_only_as_ready_as_what_it_shares(tmp_path: Path) -> None:
     assert state() == "by hand"
 
 
-def test_auto_is_what_choose_model_says(tmp_path: Path) -> None:
-    here = this_machine("cpu")
-    rows = choice_rows(here, [tmp_path])
+@pytest.mark.parametrize("facts", [device_facts("cpu"), *(machine("cuda", size) for size in (3, 5, 7, 24))], ids=str)
+def test_auto_is_what_choose_says(facts: DeviceFacts, tmp_path: Path) -> None:
+    rows = choice_rows(facts, [tmp_path])
     assert sorted(task for row in rows for task in row.tasks) == sorted(TASKS)
     for row in rows:
-        assert {choose_model("auto", here.device, task)[0].name for task in row.tasks} == {row.model}
-        assert row.here
         assert row.reason
+        assert row.here == (facts.kind == "cpu")
+        if row.model:
+            choices = [choose("auto", facts, task) for task in row.tasks]
+            assert {choice.model.name for choice in choices} == {row.model}
+            assert {choice.language_model.name if choice.language_model else "" for choice in choices} == {
+                row.language_model
+            }
+            assert {choice.offload for choice in choices} == {row.offload}
+        else:
+            assert facts.memory < 4e9
 
 
 def overview(*arguments: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+import published_shapes
 import pytest
 import torch
 
@@ -30,102 +31,20 @@ XL = replace(
 )
 
 
-def decoder_shapes(width: int, queries: int, mlp: int, layers: int) -> dict[str, tuple[int, ...]]:
-    """The DiT's table: ``queries`` is the width of all query heads together; keys and values are always 1024."""
-    shapes: dict[str, tuple[int, ...]] = {
-        "proj_in.1.weight": (width, 192, 2),
-        "proj_in.1.bias": (width,),
-        "proj_out.1.weight": (width, 64, 2),
-        "proj_out.1.bias": (64,),
-        "condition_embedder.weight": (width, 2048),
-        "condition_embedder.bias": (width,),
-        "norm_out.weight": (width,),
-        "scale_shift_table": (1, 2, width),
-    }
-    for name in ("time_embed", "time_embed_r"):
-        for part, rows, columns in (
-            ("linear_1", width, 256),
-            ("linear_2", width, width),
-            ("time_proj", 6 * width, width),
-        ):
-            shapes |= {f"{name}.{part}.weight": (rows, columns), f"{name}.{part}.bias": (rows,)}
-    for layer in range(layers):
-        here = f"layers.{layer}"
-        shapes |= {f"{here}.{norm}.weight": (width,) for norm in ("self_attn_norm", "cross_attn_norm", "mlp_norm")}
-        shapes |= attention_shapes(f"{here}.self_attn", width, queries)
-        shapes |= attention_shapes(f"{here}.cross_attn", width, queries)
-        shapes |= mlp_shapes(f"{here}.mlp", width, mlp) | {f"{here}.scale_shift_table": (1, 6, width)}
-    return {f"decoder.{name}": shape for name, shape in shapes.items()}
-
-
-def attention_shapes(name: str, width: int, queries: int) -> dict[str, tuple[int, ...]]:
-    return {
-        f"{name}.q_proj.weight": (queries, width),
-        f"{name}.k_proj.weight": (1024, width),
-        f"{name}.v_proj.weight": (1024, width),
-        f"{name}.o_proj.weight": (width, queries),
-        f"{name}.q_norm.weight": (128,),
-        f"{name}.k_norm.weight": (128,),
-    }
-
-
-def mlp_shapes(name: str, width: int, mlp: int) -> dict[str, tuple[int, ...]]:
-    return {
-        f"{name}.gate_proj.weight": (mlp, width),
-        f"{name}.up_proj.weight": (mlp, width),
-        f"{name}.down_proj.weight": (width, mlp),
-    }
-
-
-def stack_shapes(name: str, source: int, layers: int) -> dict[str, tuple[int, ...]]:
-    """A stack of the condition side, whose sizes are the same in every checkpoint."""
-    shapes: dict[str, tuple[int, ...]] = {
-        f"{name}.embed_tokens.weight": (2048, source),
-        f"{name}.embed_tokens.bias": (2048,),
-        f"{name}.norm.weight": (2048,),
-    }
-    for layer in range(layers):
-        here = f"{name}.layers.{layer}"
-        shapes |= {f"{here}.input_layernorm.weight": (2048,), f"{here}.post_attention_layernorm.weight": (2048,)}
-        shapes |= attention_shapes(f"{here}.self_attn", 2048, 2048) | mlp_shapes(f"{here}.mlp", 2048, 6144)
-    return shapes
-
-
-CONDITION_SIDE: dict[str, tuple[int, ...]] = {
-    "encoder.text_projector.weight": (2048, 1024),
-    **stack_shapes("encoder.lyric_encoder", 1024, 8),
-    **stack_shapes("encoder.timbre_encoder", 64, 4),
-    "encoder.timbre_encoder.special_token": (1, 1, 2048),
-    "null_condition_emb": (1, 1, 2048),
-    "tokenizer.audio_acoustic_proj.weight": (2048, 64),
-    "tokenizer.audio_acoustic_proj.bias": (2048,),
-    **stack_shapes("tokenizer.attention_pooler", 2048, 2),
-    "tokenizer.attention_pooler.special_token": (1, 1, 2048),
-    "tokenizer.quantizer.project_in.weight": (6, 2048),
-    "tokenizer.quantizer.project_in.bias": (6,),
-    "tokenizer.quantizer.project_out.weight": (2048, 6),
-    "tokenizer.quantizer.project_out.bias": (2048,),
-    **stack_shapes("detokenizer", 2048, 2),
-    "detokenizer.special_tokens": (1, 5, 2048),
-    "detokenizer.proj_out.weight": (64, 2048),
-    "detokenizer.proj_out.bias": (64,),
-}
-
-
 @pytest.mark.parametrize(
-    ("config", "decoder", "count"),
+    ("config", "published", "count"),
     [
-        pytest.param(TWO_B, decoder_shapes(2048, 2048, 6144, 24), 677, id="2B"),
-        pytest.param(XL, decoder_shapes(2560, 4096, 9728, 32), 829, id="XL"),
+        pytest.param(TWO_B, published_shapes.TWO_B, 677, id="2B"),
+        pytest.param(XL, published_shapes.XL, 829, id="XL"),
     ],
 )
 def test_the_state_dict_is_the_published_one(
-    config: AceStepConfig, decoder: dict[str, tuple[int, ...]], count: int
+    config: AceStepConfig, published: published_shapes.Transformer, count: int
 ) -> None:
     with torch.device("meta"):
         model = AceStepModel(config)
     ours = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    assert ours == decoder | CONDITION_SIDE
+    assert ours == published_shapes.transformer_shapes(published)
     assert len(ours) == count
 
 

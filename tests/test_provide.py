@@ -29,6 +29,17 @@ except WeightsError as error:
 """
 
 
+STARTING = """
+import sys
+from acestep.errors import WeightsError
+from acestep.handler import AceStepHandler
+try:
+    AceStepHandler().initialize_service(sys.argv[2], sys.argv[1], "cpu", download=print)
+except WeightsError as error:
+    sys.exit(str(error))
+"""
+
+
 @pytest.fixture
 def hub() -> Iterator[FakeHub]:
     with serving() as served:
@@ -37,9 +48,11 @@ def hub() -> Iterator[FakeHub]:
         yield served
 
 
-def provided(endpoint: str, name: str, project: Path, **differs: str) -> subprocess.CompletedProcess[str]:
+def provided(
+    endpoint: str, name: str, project: Path, program: str = PROGRAM, **differs: str
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", PROGRAM, name, str(project)],
+        [sys.executable, "-c", program, name, str(project)],
         env=environment(endpoint, **differs),
         capture_output=True,
         text=True,
@@ -88,6 +101,14 @@ def test_offline_says_what_is_missing(hub: FakeHub, tmp_path: Path) -> None:
     assert "Cannot download while HF_HUB_OFFLINE is set" in done.stderr
     assert all(part.folder in done.stderr for part in parts_of(TURBO))
     assert hub.seen == []
+
+
+def test_a_handler_that_may_download_does_so_before_it_loads(hub: FakeHub, tmp_path: Path) -> None:
+    started = provided(hub.endpoint, TURBO.name, tmp_path, STARTING)
+    assert started.stdout.startswith(f"download: {TURBO.name} is not in ")
+    assert all(inspect(part, tmp_path / "weights").state is State.READY for part in parts_of(TURBO))
+    assert "Model not loaded" in started.stderr  # the hub on loopback serves no real networks
+    assert "acestep-download" in started.stderr
 
 
 def test_the_tally_speaks_now_and_then() -> None:

@@ -1,54 +1,129 @@
-"""Which model ``auto`` means on this machine, and why. A named model is never swapped for another."""
+"""Which models ``auto`` means on a machine, and why. A named model is never swapped for another.
+
+In: a name, the facts of a device, a task. Out: a ``Choice``. Refuses to load anything.
+
+    GPU memory   transformer            offload   language model
+    below 4 GB   none: an error
+    4 to 6 GB    turbo or base          yes       none
+    6 to 8 GB    turbo or base          yes       0.6B
+    from 8 GB    turbo or base          no        1.7B (4B by name alone)
+    no GPU       tiny or tiny-base      no        tiny
+
+Base models are for the tasks that turbo models were not trained for. The table is for 16-bit weights: a GPU that
+computes in fp32 counts for half its memory.
+"""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 
 from acestep.checkpoints.registry import (
     DEFAULT_BASE_MODEL,
+    DEFAULT_LANGUAGE_MODEL,
     DEFAULT_MODEL,
     EMBEDDED_BASE_MODEL,
+    EMBEDDED_LANGUAGE_MODEL,
     EMBEDDED_MODEL,
-    ModelSpec,
+    SMALL_LANGUAGE_MODEL,
     model_named,
 )
+from acestep.checkpoints.rows import HubFolder, ModelSpec
+from acestep.devices import AUTO, CUDA, DTYPES, DeviceFacts, device_facts, natural_dtype
 from acestep.errors import DeviceMemoryError
 
-AUTO = "auto"
 MEMORY_MIN_BYTES = 4_000_000_000
+PLANNER_MIN_BYTES = 6_000_000_000
+RESIDENT_MIN_BYTES = 8_000_000_000
+_USUAL_WIDTH = 2  # bytes per weight the figures above are for
 
 
-def choose_model(name: str, device: torch.device, task: str | None = None) -> tuple[ModelSpec, str]:
-    """The registry row to load.
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What to load.
+
+    Attributes:
+        model: row of the transformer.
+        language_model: row of the planner that goes with it, or None where none fits.
+        offload: True where only one network at a time fits on the device.
+        reason: why, in one clause.
+    """
+
+    model: ModelSpec
+    language_model: HubFolder | None
+    offload: bool
+    reason: str
+
+
+def choose(
+    name: str,
+    facts: DeviceFacts,
+    task: str | None = None,
+    *,
+    preserve_vocals: bool = False,
+    width: int | None = None,
+) -> Choice:
+    """The models to load.
 
     Args:
         name: a registry name, or ``auto``.
-        device: that will compute.
-        task: name of the task, when known; stem tasks need a base model.
-
-    Returns:
-        The row, and the reason in one clause.
+        facts: of the device that will compute.
+        task: name of the task, when known.
+        preserve_vocals: stems will be taken apart, which only base models can do.
+        width: bytes per weight in the compute dtype; None is the device's natural one.
 
     Raises:
         InputError: unknown name.
         DeviceMemoryError: ``auto`` on a GPU with less than 4 GB.
     """
+    usable = usable_memory(facts, width)
     if name != AUTO:
-        return model_named(name), "asked for by name"
-    if device.type != "cuda":
-        choices, why = (
-            (EMBEDDED_MODEL, EMBEDDED_BASE_MODEL),
-            "auto: no CUDA device",
-        )
+        spec = model_named(name)
+        return Choice(spec, _planner_for(spec, facts, usable), offload=False, reason="asked for by name")
+    if facts.kind != CUDA:
+        turbo, base, offload = EMBEDDED_MODEL, EMBEDDED_BASE_MODEL, False
+    elif usable < MEMORY_MIN_BYTES:
+        raise _too_small(facts, usable)
     else:
-        memory = torch.cuda.get_device_properties(device).total_memory
-        if memory < MEMORY_MIN_BYTES:
-            raise DeviceMemoryError(
-                f"model 'auto' needs a GPU with at least 4 GB, this one has {memory / 1e9:.1f} GB; "
-                f"name {EMBEDDED_MODEL.name!r} to try the road without music worth keeping."
-            )
-        choices, why = (DEFAULT_MODEL, DEFAULT_BASE_MODEL), f"auto: CUDA device with {memory / 1e9:.0f} GB"
-    for spec in choices:
-        if task is None or task in spec.variant.tasks:
-            return spec, why
-    return choices[-1], why
+        turbo, base, offload = DEFAULT_MODEL, DEFAULT_BASE_MODEL, usable < RESIDENT_MIN_BYTES
+    needs_base = preserve_vocals or not (task is None or task in turbo.variant.tasks)
+    spec = base if needs_base else turbo
+    return Choice(spec, _planner_for(spec, facts, usable), offload, _reason(facts, usable, offload))
+
+
+def usable_memory(facts: DeviceFacts, width: int | None = None) -> int:
+    """Memory of a device in terms of 16-bit weights, in which every table is written.
+
+    Args:
+        width: bytes per weight in the compute dtype; None is the device's natural one. The CPU's figure is as it is.
+    """
+    if facts.kind != CUDA:
+        return facts.memory
+    return facts.memory * _USUAL_WIDTH // (width or DTYPES[natural_dtype(facts)].itemsize)
+
+
+def _planner_for(spec: ModelSpec, facts: DeviceFacts, usable: int) -> HubFolder | None:
+    if spec.embedded:
+        return EMBEDDED_LANGUAGE_MODEL
+    if facts.kind != CUDA or usable < PLANNER_MIN_BYTES:
+        return None
+    return SMALL_LANGUAGE_MODEL if usable < RESIDENT_MIN_BYTES else DEFAULT_LANGUAGE_MODEL
+
+
+def _reason(facts: DeviceFacts, usable: int, offload: bool) -> str:
+    if facts.kind != CUDA:
+        return f"auto: {facts.why}"
+    wide = " that computes in fp32" if usable < facts.memory else ""
+    room = ", one network at a time" if offload else ""
+    return f"auto: CUDA device with {facts.memory / 1e9:.1f} GB{wide}{room}"
+
+
+def _too_small(facts: DeviceFacts, usable: int) -> DeviceMemoryError:
+    wide = usable < facts.memory
+    needed = MEMORY_MIN_BYTES * (2 if wide else 1)
+    return DeviceMemoryError(
+        f"model 'auto' needs a GPU with at least {needed / 1e9:.0f} GB{' when it computes in fp32' if wide else ''}, "
+        f"this one has {facts.memory / 1e9:.1f} GB; name {EMBEDDED_MODEL.name!r} to try the road without music "
+        "worth keeping."
+    )

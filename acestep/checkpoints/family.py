@@ -5,21 +5,24 @@ In: a registry row, the weights folder, a placement. Out: a ``Family``. Refuses 
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
-from tokenizers import Tokenizer
 from torch import Tensor, nn
-from transformers import Qwen3Config, Qwen3Model
 
 from acestep.checkpoints.files import PACKAGED, WEIGHTS_ENV, search_roots
-from acestep.checkpoints.load import load_silence, load_strict, read_json, weight_files
-from acestep.checkpoints.registry import ModelSpec
+from acestep.checkpoints.integrity import Found, State, inspect
+from acestep.checkpoints.load import load_silence, load_strict, read_json
+from acestep.checkpoints.qwen3 import load_qwen3, read_tokenizer
+from acestep.checkpoints.registry import ModelSpec, parts_of
+from acestep.checkpoints.rows import HubFolder
+from acestep.checkpoints.tensors import weight_files
 from acestep.conditioning.text import PromptTokenizer, TextEncoder
 from acestep.devices import Placement
 from acestep.errors import WeightsError
@@ -27,6 +30,8 @@ from acestep.models.acestep_model import AceStepModel
 from acestep.models.config import AceStepConfig
 from acestep.models.oobleck import Oobleck
 from acestep.models.vae_config import OobleckConfig
+
+logger = logging.getLogger(__name__)
 
 Report = Callable[[str, float, int], None]
 
@@ -43,6 +48,7 @@ class Family:
         text_encoder: of the prompts.
         tokenizer: of the prompts.
         silence: ``[1, frames, C]`` latents of silence, fp32.
+        commit: of the transformer on the hub; None when nobody wrote it down, or when it ships with this project.
     """
 
     spec: ModelSpec
@@ -52,6 +58,7 @@ class Family:
     text_encoder: TextEncoder
     tokenizer: PromptTokenizer
     silence: Tensor
+    commit: str | None = None
 
     @property
     def networks(self) -> dict[str, nn.Module]:
@@ -59,46 +66,68 @@ class Family:
         return {"dit": self.model, "vae": self.vae, "text_encoder": self.text_encoder}
 
 
-def find_weights(spec: ModelSpec, project_root: Path) -> Path:
-    """The weights folder that holds ``spec``: the first of ``files.search_roots`` that has all its folders.
+def find_weights(row: HubFolder, project_root: Path) -> Path:
+    """The weights folder that holds ``row`` and what it shares, whole: the first such of ``files.search_roots``.
 
     Embedded models are also looked for beside this package, where they ship.
 
     Raises:
-        WeightsError: none of them has it; names the folders that are needed and where they were looked for.
+        WeightsError: none of them has it; names the folders that are needed, where they were looked for, and what is
+            wrong with those that are there.
     """
-    roots = [*search_roots(project_root), *([PACKAGED] if spec.embedded else [])]
-    needed = (spec.folder, spec.vae, spec.text_encoder)
+    roots = tuple(dict.fromkeys([*search_roots(project_root), *([PACKAGED] if row.embedded else [])]))
+    parts, half_there = parts_of(row), []
     for root in roots:
-        if all((root / name).is_dir() for name in needed):
+        found = [_inspect_in(root, part) for part in parts]
+        if all(part.state.usable for part in found):
             return root
+        if any(part.state is not State.ABSENT for part in found):
+            half_there += [f"{part.folder} {part.why}" for part in found if not part.state.usable]
     raise WeightsError(
-        f"Model not loaded: {spec.name} needs the folders {', '.join(needed)} in one of "
-        f"{', '.join(map(str, dict.fromkeys(roots)))}; fetch them with `acestep-download --model {spec.name}`, "
-        f"or point {WEIGHTS_ENV} at a folder that has them."
+        f"Model not loaded: {row.name} needs the folders {', '.join(part.folder for part in parts)} in one of "
+        f"{', '.join(map(str, roots))}{''.join(f'; {words}' for words in half_there)}. {_remedy(row)}"
     )
 
 
-def load_family(spec: ModelSpec, root: Path, placement: Placement, report: Report | None = None) -> Family:
+@contextmanager
+def naming_the_remedy(row: HubFolder) -> Iterator[None]:
+    """A ``WeightsError`` that leaves the block ends with the command that fetches ``row``."""
+    try:
+        yield
+    except WeightsError as error:
+        raise WeightsError(f"{error} {_remedy(row, '--force')}") from error
+
+
+def load_family(
+    spec: ModelSpec,
+    root: Path,
+    placement: Placement,
+    report: Report | None = None,
+    *,
+    shared: Mapping[str, object] | None = None,
+) -> Family:
     """Load every network of one registry row.
 
     Args:
-        report: called after each network with its role, seconds and bytes.
+        report: called after each network that was loaded with its role, seconds and bytes.
+        shared: parts of another family of the same placement, by role; they are taken as they are.
 
     Raises:
         WeightsError: files are missing or broken; the problems of all networks in one text.
     """
     dtype = placement.dtype
     loaders: dict[str, Callable[[], object]] = {
-        "transformer": lambda: _load_transformer(root / spec.folder, dtype),
+        "transformer": lambda: _load_transformer(spec, root / spec.folder, dtype),
         "vae": lambda: _load_vae(root / spec.vae, dtype),
-        "text encoder": lambda: _load_text_encoder(root / spec.text_encoder, dtype),
-        "tokenizer": lambda: _load_tokenizer(root / spec.text_encoder),
+        "text encoder": lambda: TextEncoder(load_qwen3(root / spec.text_encoder, dtype)).eval(),
+        "tokenizer": lambda: PromptTokenizer(read_tokenizer(root / spec.text_encoder)),
         "silence": lambda: load_silence(root / spec.folder),
     }
-    parts = _load_all(loaders, report)
-    _check_vocabulary(parts["text encoder"], parts["tokenizer"])
-    return Family(spec, placement, *parts.values())
+    with naming_the_remedy(spec):
+        parts = dict.fromkeys(loaders) | dict(shared or {})  # in the order of the loaders
+        parts |= _load_all({role: load for role, load in loaders.items() if parts[role] is None}, report)
+        _check_vocabulary(parts["text encoder"], parts["tokenizer"])
+    return Family(spec, placement, *parts.values(), commit=inspect(spec, root).commit)
 
 
 def _load_all(loaders: Mapping[str, Callable[[], object]], report: Report | None) -> dict[str, Any]:
@@ -127,15 +156,30 @@ def _check_vocabulary(encoder: TextEncoder, tokenizer: PromptTokenizer) -> None:
         )
 
 
-def _load_transformer(folder: Path, dtype: torch.dtype) -> AceStepModel:
-    config = AceStepConfig.from_dict(read_json(folder / "config.json"))
+def _load_transformer(spec: ModelSpec, folder: Path, dtype: torch.dtype) -> AceStepModel:
+    raw = _config(folder, "model_type", "acestep")
+    with _naming(folder / "config.json"):
+        config = AceStepConfig.from_dict(raw)
+    if "is_turbo" in raw:
+        _compare_training(spec, folder, distilled=config.is_turbo)
     with torch.device("meta"):
         network = AceStepModel(config)
     return load_strict(network, weight_files(folder, "model"), dtype)
 
 
+def _compare_training(spec: ModelSpec, folder: Path, *, distilled: bool) -> None:
+    """Warn of a checkpoint that says it was trained otherwise than its row: only the row decides how it is run."""
+    if distilled != (spec.variant.guidance is None):
+        says, run = ("true", "with") if distilled else ("false", "without")
+        logger.warning(
+            "%s says is_turbo=%s, but %s is run %s guidance.", folder / "config.json", says, spec.name, run
+        )
+
+
 def _load_vae(folder: Path, dtype: torch.dtype) -> Oobleck:
-    config = OobleckConfig.from_dict(read_json(folder / "config.json"))
+    raw = _config(folder, "_class_name", "AutoencoderOobleck")
+    with _naming(folder / "config.json"):
+        config = OobleckConfig.from_dict(raw)
     with torch.device("meta"):
         network = Oobleck(config)
     network = load_strict(network, weight_files(folder, "diffusion_pytorch_model"), dtype)
@@ -143,26 +187,38 @@ def _load_vae(folder: Path, dtype: torch.dtype) -> Oobleck:
     return network
 
 
-def _load_text_encoder(folder: Path, dtype: torch.dtype) -> TextEncoder:
+def _config(folder: Path, key: str, kind: str) -> dict[str, object]:
+    """``config.json`` of ``folder``; ``key`` names the architecture where it is given."""
     raw = read_json(folder / "config.json")
-    try:
-        config = Qwen3Config(**raw)
-    except (StrictDataclassError, TypeError, ValueError) as error:
+    if raw.get(key, kind) != kind:
         raise WeightsError(
-            f"Model not loaded: {folder / 'config.json'} does not describe a Qwen3 network."
-        ) from error
-    config._attn_implementation = "sdpa"
-    with torch.device("meta"):
-        network = Qwen3Model(config)
-    rotary = network.rotary_emb
-    load_strict(network, weight_files(folder, "model"), dtype)
-    network.rotary_emb = type(rotary)(config=config)  # its tables are not weights, so they were left on meta
-    return TextEncoder(network)
+            f"Model not loaded: {folder / 'config.json'} is of another architecture: {key} is {raw[key]!r}, "
+            f"not {kind!r}."
+        )
+    return raw
 
 
-def _load_tokenizer(folder: Path) -> PromptTokenizer:
-    path = folder / "tokenizer.json"
-    model = read_json(path).get("model")
-    if not isinstance(model, dict) or not isinstance(model.get("vocab"), dict):
-        raise WeightsError(f"Model not loaded: {path} holds no vocabulary.")
-    return PromptTokenizer(Tokenizer.from_file(str(path)))
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """A ``WeightsError`` about what a file says begins with the file."""
+    try:
+        yield
+    except WeightsError as error:
+        raise WeightsError(f"Model not loaded: {path}: {error}") from error
+
+
+def _inspect_in(root: Path, row: HubFolder) -> Found:
+    """``inspect``, but an embedded row that is somewhere else than below ``root`` is absent."""
+    try:
+        found = inspect(row, root)
+    except OSError as error:
+        return Found(State.INCOMPLETE, root / row.folder, why=f"cannot be read ({error.strerror})")
+    here = root / row.folder
+    return found if found.folder == here else Found(State.ABSENT, here, why="is not there")
+
+
+def _remedy(row: HubFolder, *options: str) -> str:
+    if row.embedded:
+        return "It ships with this project: restore the folder from there."
+    command = " ".join(["acestep-download", "--model", row.name, *options])
+    return f"Fetch it with `{command}`, or point {WEIGHTS_ENV} at a folder that has it."

@@ -82,6 +82,24 @@ def missing(layout: Layout, folder: Path) -> list[str]:
     return [*lacking, *([index] if shards is None else sorted(shards - names))]
 
 
+def read_index(path: Path) -> dict[str, str]:
+    """Tensor name -> shard, as a safetensors index says. Shards are names of files beside it.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is not such an index.
+    """
+    try:
+        shards = json.loads(path.read_text(encoding="utf-8"))["weight_map"]
+        beside = {name for name in shards.values() if Path(name).name == name}
+    except (KeyError, AttributeError, TypeError, RecursionError) as error:
+        raise ValueError("no weight_map of tensor names to file names") from error
+    strange = sorted(set(shards.values()) - beside)
+    if strange or not shards:
+        raise ValueError(f"{', '.join(strange)} is not beside it" if strange else "its weight_map is empty")
+    return shards
+
+
 def files_in(layout: Layout, folder: Path) -> tuple[Path, ...]:
     """Paths of the files of ``layout`` that a folder on disk has."""
     names = {path.name for path in folder.iterdir() if path.is_file()}
@@ -108,6 +126,6 @@ def _weight_names(layout: Layout) -> tuple[str, str]:
 def _shards(index: Path) -> set[str] | None:
     """File names in a safetensors index, or None when it is not one."""
     try:
-        return set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        return set(read_index(index).values())
+    except (OSError, ValueError):
         return None

@@ -79,12 +79,14 @@ class Found:
         folder: where.
         files: the files that are there.
         commit: of the hub; None when nobody wrote it down.
+        why: it is not usable, in words that follow the folder's name; "" when it is.
     """
 
     state: State
     folder: Path
     files: tuple[Path, ...] = ()
     commit: str | None = None
+    why: str = ""
 
     @property
     def size(self) -> int:
@@ -141,23 +143,29 @@ def inspect(row: HubFolder, root: Path) -> Found:
     """
     folder = folder_of(row, root)
     if not folder.is_dir():
-        return Found(State.ABSENT, folder)
-    files, whole = files_in(row.layout, folder), not missing(row.layout, folder)
+        return Found(State.ABSENT, folder, why="is not there")
+    files, lacking = files_in(row.layout, folder), missing(row.layout, folder)
+    lacks = f"lacks {', '.join(lacking)}" if lacking else ""
     if row.embedded:
-        return Found(State.SHIPPED if whole else State.INCOMPLETE, folder, files)
+        return Found(State.INCOMPLETE if lacking else State.SHIPPED, folder, files, why=lacks)
     marker = read_marker(folder)
-    if marker is None:
-        by_hand = whole and not staging_of(row, root).exists()
-        empty = not files
-        return Found(State.BY_HAND if by_hand else State.ABSENT if empty else State.INCOMPLETE, folder, files)
-    return Found(_held_to(marker, row, folder, whole=whole), folder, files, marker.commit)
+    if marker is not None:
+        state, why = _held_to(marker, row, folder, lacks)
+        return Found(state, folder, files, marker.commit, why)
+    why = lacks or ("is from a download that has not ended" if staging_of(row, root).exists() else "")
+    unusable = State.INCOMPLETE if files else State.ABSENT
+    return Found(unusable if why else State.BY_HAND, folder, files, why=why)
 
 
-def _held_to(marker: Marker, row: HubFolder, folder: Path, *, whole: bool) -> State:
-    if marker.repository != row.repository or row.revision not in {None, marker.commit}:
-        return State.OUTDATED
-    same = all(_has_size(folder / file.path, file.size) for file in marker.files)
-    return State.READY if whole and same else State.INCOMPLETE
+def _held_to(marker: Marker, row: HubFolder, folder: Path, lacks: str) -> tuple[State, str]:
+    """The verdict on a folder with a marker, and what is wrong with it; ``lacks`` names files it needs."""
+    if marker.repository != row.repository:
+        return State.OUTDATED, f"is from {marker.repository} instead of {row.repository}"
+    if row.revision not in {None, marker.commit}:
+        return State.OUTDATED, f"is commit {marker.commit[:8]} instead of {row.revision[:8]}"
+    changed = [file.path for file in marker.files if not _has_size(folder / file.path, file.size)]
+    why = lacks or (f"has files of another size than was downloaded: {', '.join(changed)}" if changed else "")
+    return (State.INCOMPLETE, why) if why else (State.READY, "")
 
 
 def _has_size(path: Path, size: int) -> bool:

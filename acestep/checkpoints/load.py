@@ -1,68 +1,58 @@
 """Weight files into networks: memory-mapped, strict, no second copy, every problem in one error.
 
-In: a folder and a network built on the meta device. Out: the network with its weights, in eval mode.
+In: weight files and a network built on the meta device. Out: the network with its weights, in eval mode.
 Refuses to know model names, the hub and tasks. Never unpickles code.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import pickle
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from acestep.checkpoints.tensors import (
+    FLOATS,
+    Contents,
+    StoredTensor,
+    WeightFiles,
+    open_safetensors,
+    read_contents,
+    summary,
+)
 from acestep.constants import FRAMES_PER_CODE
 from acestep.errors import WeightsError
 
 _SILENCE = "silence_latent"
-_LISTED = 12  # names spelled out per kind of problem; the rest is counted
 
 
-def weight_files(folder: Path, stem: str) -> list[Path]:
-    """The safetensors files of one network: ``{stem}.safetensors``, or the shards its index names.
-
-    Raises:
-        WeightsError: nothing there, a broken index, or shards that are missing (all of them named).
-    """
-    single, index = folder / f"{stem}.safetensors", folder / f"{stem}.safetensors.index.json"
-    if single.is_file():
-        return [single]
-    if not index.is_file():
-        raise WeightsError(f"Model not loaded: {folder} has no {single.name}.")
-    try:
-        shards = sorted(set(json.loads(index.read_text())["weight_map"].values()))
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise WeightsError(f"Model not loaded: {index} is not a safetensors index ({error}).") from error
-    missing = [shard for shard in shards if not (folder / shard).is_file()]
-    if missing:
-        raise WeightsError(f"Model not loaded: {folder} lacks {', '.join(missing)}.")
-    return [folder / shard for shard in shards]
-
-
-def load_strict(network: nn.Module, files: Iterable[Path], dtype: torch.dtype) -> nn.Module:
+def load_strict(
+    network: nn.Module, files: WeightFiles, dtype: torch.dtype, rename: Callable[[str], str] = str
+) -> nn.Module:
     """Give a network built on the meta device its weights.
 
     Args:
-        network: whose parameters say which names and shapes are expected.
-        files: safetensors files that together hold exactly those tensors.
-        dtype: floating-point weights are cast to it, one tensor at a time; without a cast they stay memory-mapped.
+        network: whose parameters say which names and shapes are expected; all of them are floating-point.
+        files: that together hold exactly those tensors, in any floating-point type.
+        dtype: of the network. Tensors of that type stay memory-mapped; others are copied one at a time, so that no
+            more than one tensor is in memory twice.
+        rename: from the names in the files to those of the network.
 
     Raises:
-        WeightsError: unreadable files, missing or extra tensors, wrong shapes; all of them in one text.
+        WeightsError: unreadable files, missing or extra tensors, wrong shapes and types: all of them in one text.
+            Then NaN and infinity, looked for where weights are read anyway, which is every copy; of what stays
+            mapped only vectors (norms, biases) are read for it.
     """
-    expected, paths = network.state_dict(), list(files)
-    with ExitStack() as stack:
-        found = {}
-        for path in paths:
-            reader = stack.enter_context(_open(path))
-            found.update(dict.fromkeys(reader.keys(), reader))
-        _check(expected, found, paths)
-        state = {name: _cast(found[name].get_tensor(name), dtype) for name in expected}
+    expected = network.state_dict()
+    contents = read_contents(files, rename)
+    _refuse(files, [*contents.problems, *_differences(expected, contents)])
+    state = {name: contents.tensors[name].load(dtype) for name in expected}
+    broken = [name for name, tensor in state.items() if not _is_sound(tensor, contents.tensors[name])]
+    _refuse(files, summary(f"that {_says(dtype)} cannot hold (NaN or infinity)", broken))
     network.load_state_dict(state, strict=True, assign=True)
     return network.eval().requires_grad_(False)
 
@@ -75,27 +65,16 @@ def load_silence(folder: Path) -> Tensor:
     """
     ours, published = folder / "silence_latent.safetensors", folder / "silence_latent.pt"
     if ours.is_file():
-        with _open(ours) as reader:
-            if list(reader.keys()) != [_SILENCE]:
-                raise WeightsError(f"Model not loaded: {ours} does not hold exactly the tensor {_SILENCE}.")
-            return _checked_silence(reader.get_tensor(_SILENCE), ours)
+        return _checked_silence(_only_tensor(ours), ours)
     if not published.is_file():
         raise WeightsError(f"Model not loaded: {folder} has no {published.name}.")
     try:
         stored = torch.load(published, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
         raise WeightsError(f"Model not loaded: {published} is not a plain tensor file.") from error
     if not isinstance(stored, Tensor) or stored.dim() != 3:
         raise WeightsError(f"Model not loaded: {published} does not hold one [1, channels, frames] tensor.")
     return _checked_silence(stored.transpose(1, 2), published)  # [1, C, frames] -> [1, frames, C]
-
-
-def _checked_silence(latents: Tensor, path: Path) -> Tensor:
-    if latents.dim() != 3 or latents.shape[0] != 1 or latents.shape[1] < FRAMES_PER_CODE:
-        raise WeightsError(
-            f"Model not loaded: {path} has the shape {list(latents.shape)}, not [1, frames, channels]."
-        )
-    return latents.float()
 
 
 def read_json(path: Path) -> dict[str, object]:
@@ -108,40 +87,63 @@ def read_json(path: Path) -> dict[str, object]:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise WeightsError(f"Model not loaded: cannot read {path} ({error.strerror}).") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise WeightsError(f"Model not loaded: {path} is not JSON ({error}).") from error
     if not isinstance(raw, dict):
         raise WeightsError(f"Model not loaded: {path} is not a JSON object.")
     return raw
 
 
-def _open(path: Path) -> safe_open:
+def _only_tensor(path: Path) -> Tensor:
     try:
-        return safe_open(str(path), framework="pt")
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f"Model not loaded: {path} is not a readable safetensors file ({error}).") from error
+        with open_safetensors(path) as reader:
+            if list(reader.keys()) == [_SILENCE]:
+                return reader.get_tensor(_SILENCE)
+    except WeightsError as error:
+        raise WeightsError(f"Model not loaded: {path.parent}: {error}.") from error
+    raise WeightsError(f"Model not loaded: {path} does not hold exactly the tensor {_SILENCE}.")
 
 
-def _cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
-    return tensor.to(dtype) if tensor.is_floating_point() else tensor
+def _checked_silence(latents: Tensor, path: Path) -> Tensor:
+    if latents.dim() != 3 or latents.shape[0] != 1 or latents.shape[1] < FRAMES_PER_CODE:
+        raise WeightsError(
+            f"Model not loaded: {path} has the shape {list(latents.shape)}, not [1, frames, channels]."
+        )
+    if not _is_finite(latents):
+        raise WeightsError(f"Model not loaded: {path} holds NaN or infinity.")
+    return latents.float()
 
 
-def _check(expected: dict[str, Tensor], found: dict[str, safe_open], paths: list[Path]) -> None:
-    missing = sorted(expected.keys() - found.keys())
-    extra = sorted(found.keys() - expected.keys())
-    problems = [*_summary("missing", missing), *_summary("unexpected", extra)]
-    wrong = []
-    for name in expected.keys() & found.keys():
-        shape = tuple(found[name].get_slice(name).get_shape())
-        if shape != tuple(expected[name].shape):
-            wrong.append(f"{name} is {list(shape)}, not {list(expected[name].shape)}")
-    problems += _summary("of the wrong shape", sorted(wrong))
-    if problems:
-        where = ", ".join(map(str, paths))
-        raise WeightsError(f"Model not loaded: {where} does not match the network; {'; '.join(problems)}.")
+def _refuse(files: WeightFiles, problems: Iterator[str] | list[str]) -> None:
+    clauses = "; ".join(problems)
+    if clauses:
+        raise WeightsError(f"Model not loaded: {files.place} cannot be used: {clauses}.")
 
 
-def _summary(kind: str, names: list[str]) -> Iterator[str]:
-    if names:
-        more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-        yield f"{len(names)} tensors {kind}: {', '.join(names[:_LISTED])}{more}"
+def _differences(expected: Mapping[str, Tensor], contents: Contents) -> Iterator[str]:
+    """Clauses on how the files differ from what the network wants."""
+    found = contents.tensors
+    if not contents.blind:
+        yield from summary("missing", expected.keys() - found.keys() - contents.excused)
+    yield from summary("unexpected", found.keys() - expected.keys())
+    common = [(found[name], name, expected[name].shape) for name in expected.keys() & found.keys()]
+    shapes = [
+        f"{name} is {list(here.shape)}, not {list(shape)}" for here, name, shape in common if here.shape != shape
+    ]
+    yield from summary("of the wrong shape", shapes)
+    kinds = [f"{name} is {here.kind}" for here, name, _ in common if here.kind not in FLOATS]
+    yield from summary(f"of a type that is none of {', '.join(FLOATS)}", kinds)
+
+
+def _is_sound(tensor: Tensor, stored: StoredTensor) -> bool:
+    """False if what has to be read of ``tensor`` has NaN or infinity; mapped matrices are not read for it."""
+    mapped = FLOATS[stored.kind] is tensor.dtype
+    return (mapped and tensor.dim() > 1) or _is_finite(tensor)
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    return all(math.isfinite(extreme) for extreme in torch.aminmax(tensor))
+
+
+def _says(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

@@ -101,7 +101,8 @@ def _embedded_part(part: str, layout: Layout, name: str | None = None) -> HubFol
     return HubFolder(name=name or folder, folder=folder, layout=layout, embedded=True)
 
 
-_DEFAULT, _DEFAULT_BASE, _DEFAULT_LM = "acestep-v15-turbo", "acestep-v15-base", "acestep-5Hz-lm-1.7B"
+_DEFAULT, _DEFAULT_BASE = "acestep-v15-turbo", "acestep-v15-base"
+_DEFAULT_LM, _SMALL_LM = "acestep-5Hz-lm-1.7B", "acestep-5Hz-lm-0.6B"
 
 MODELS: dict[str, ModelSpec] = {
     row.name: row
@@ -125,7 +126,7 @@ LANGUAGE_MODELS: dict[str, HubFolder] = {
     row.name: row
     for row in (
         _planner(
-            _alone("acestep-5Hz-lm-0.6B"),
+            _alone(_SMALL_LM),
             SCALE_LM_06B,
             revision="148d8ea0225bdab342ee1ae3a354275ccd60ca80",
             digests=(
@@ -154,6 +155,7 @@ COMPONENTS: dict[str, HubFolder] = {
 DEFAULT_MODEL = MODELS[_DEFAULT]
 DEFAULT_BASE_MODEL = MODELS[_DEFAULT_BASE]
 DEFAULT_LANGUAGE_MODEL = LANGUAGE_MODELS[_DEFAULT_LM]
+SMALL_LANGUAGE_MODEL = LANGUAGE_MODELS[_SMALL_LM]
 EMBEDDED_MODEL = MODELS[_TINY]
 EMBEDDED_BASE_MODEL = MODELS["tiny-base"]
 EMBEDDED_LANGUAGE_MODEL = LANGUAGE_MODELS[_TINY]
@@ -195,10 +197,26 @@ def parts_of(row: HubFolder) -> tuple[HubFolder, ...]:
     return (row,)
 
 
+def smaller_than(spec: ModelSpec) -> ModelSpec | None:
+    """A published model that needs less memory than ``spec`` and was trained in the same way, or None.
+
+    Of several the first of the table; embedded models are none, for they are no substitute.
+    """
+    rows = (row for row in MODELS.values() if row.released and not row.embedded)
+    return next(
+        (row for row in rows if row.scale.memory < spec.scale.memory and _alike(row.variant, spec.variant)), None
+    )
+
+
 def published() -> tuple[HubFolder, ...]:
     """Every row that can be downloaded."""
     rows = (*MODELS.values(), *LANGUAGE_MODELS.values(), *COMPONENTS.values())
     return tuple(row for row in rows if row.released and not row.embedded)
+
+
+def _alike(one: Variant, other: Variant) -> bool:
+    """The same tasks, and guidance in both or in neither."""
+    return one.tasks == other.tasks and (one.guidance is None) == (other.guidance is None)
 
 
 def _named(table: Mapping[str, _Row], field: str, name: str) -> _Row:

@@ -18,6 +18,7 @@ from tokenizers import AddedToken, Tokenizer
 from torch import Tensor, nn
 from transformers import Qwen3Config, Qwen3Model
 
+from acestep.checkpoints.language import AUDIO_CODE
 from acestep.checkpoints.registry import EMBEDDED_BASE_MODEL, EMBEDDED_MODEL, ModelSpec
 from acestep.constants import SAMPLE_RATE, TIMBRE_SECONDS
 from acestep.models.acestep_model import AceStepModel
@@ -55,7 +56,6 @@ LANGUAGE_MODEL = {
     "max_position_embeddings": 8192,
     "rope_theta": 1_000_000.0,
 }
-AUDIO_CODE = "<|audio_code_{}|>"
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -84,7 +84,9 @@ def write_vae(folder: Path) -> Oobleck:
     _randomise(vae)
     latents = torch.randn(1, 50, vae.config.latent_channels)
     vae.decoder.conv2.weight_g.mul_(0.1 / vae.decode(latents).std())
-    _write(folder, "diffusion_pytorch_model", asdict(vae.config), vae.state_dict())
+    sizes = asdict(vae.config)
+    del sizes["outer_stride"]  # the published form has none
+    _write(folder, "diffusion_pytorch_model", sizes, vae.state_dict())
     return vae
 
 
