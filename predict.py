@@ -13,12 +13,17 @@ from typing import Optional
 import torch
 from cog import BasePredictor, Input, Path
 
+from acestep.checkpoints.registry import ModelSpec
 from acestep.cog_door import (
     OutputFolder,
     cog_names,
     deliver,
-    local_file,
+    fetched,
+    file_url,
+    keep_text,
+    memory_returned,
     numbers,
+    print_line,
     print_progress,
     print_stage,
     record_timings,
@@ -26,6 +31,7 @@ from acestep.cog_door import (
 from acestep.handler import AceStepHandler
 from acestep.inference import GenerationConfig, GenerationParams, generate_music, warm_up
 from acestep.llm_inference import LLMHandler
+from acestep.net.url import ALLOW_PRIVATE_URLS
 from acestep.request import Request
 
 LANGUAGES = ["ar", "az", "bg", "bn", "ca", "cs", "da", "de", "el", "en", "es", "fa", "fi", "fr", "he", "hi", "hr", "ht", "hu", "id", "is", "it", "ja", "ko", "la", "lt", "ms", "ne", "nl", "no", "pa", "pl", "pt", "ro", "ru", "sa", "sk", "sr", "sv", "sw", "ta", "te", "th", "tl", "tr", "uk", "ur", "vi", "yue", "zh", "unknown"]  # fmt: skip
@@ -35,16 +41,22 @@ class Predictor(BasePredictor):
     """ACE-Step 1.5 on Replicate."""
 
     def setup(self) -> None:
-        """Load the model that ``ACESTEP_MODEL`` names (default: what suits this machine) and warm it up."""
+        """Load the model that ``ACESTEP_MODEL`` names (default: what suits this machine) and warm it up.
+
+        Weights that are not here are downloaded first.
+        """
         logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
         self.outputs = OutputFolder()
+        self.allow_private = os.environ.get(ALLOW_PRIVATE_URLS) == "1"
         self.llm = LLMHandler()
         self.dit = AceStepHandler()
-        self.dit.initialize_service(
+        status, _ = self.dit.initialize_service(
             project_root=str(Path(__file__).resolve().parent),
             config_path=os.environ.get("ACESTEP_MODEL", "auto"),
             report=print_stage,
+            download=print_line,
         )
+        print_line(f"Loaded {status}")
         print_stage("warm-up", warm_up(self.dit))
 
     def predict(
@@ -372,8 +384,8 @@ class Predictor(BasePredictor):
         params = GenerationParams(
             task_type=task,
             instruction=instruction,
-            reference_audio=local_file("reference_audio", reference_audio, Path),
-            src_audio=local_file("input_audio", input_audio, Path),
+            reference_audio=file_url("reference_audio", reference_audio),
+            src_audio=file_url("input_audio", input_audio),
             audio_codes=audio_codes,
             caption=prompt,
             lyrics=lyrics,
@@ -455,12 +467,22 @@ class Predictor(BasePredictor):
             constrained_decoding_debug=constrained_decoding_debug,
         )
         with cog_names():
-            spec, reason = self.dit.choose(model, task)
+            spec, reason = self.dit.choose(model, task, preserve_vocals=preserve_vocals)
             Request.from_params(params, config, spec)
             if lm_model not in ("auto", "none"):
                 self.llm.initialize("weights", lm_model)
-            self.dit.use(spec, reason)
-        with torch.inference_mode():
-            result = generate_music(self.dit, self.llm, params, config, self.outputs.fresh(), print_progress)
-        record_timings(result, self.record_metric)
-        return Path(deliver(result, return_all=return_all, score=score))
+        with memory_returned():
+            return self._deliver(params, config, spec, reason, return_all=return_all, score=score)
+
+    def _deliver(self, params: GenerationParams, config: GenerationConfig, spec: ModelSpec, reason: str, *, return_all: bool, score: bool) -> Path:  # fmt: skip
+        """Get the files, make the music, hand over the one output; when this returns, the songs' memory is free."""
+        with fetched(params, allow_private=self.allow_private) as local, self.outputs.filling() as folder:
+            with cog_names():
+                self.dit.use(spec, reason)
+            with torch.inference_mode():
+                result = generate_music(self.dit, self.llm, local, config, folder, print_progress)
+            record_timings(result, self.record_metric)
+            return Path(deliver(result, return_all=return_all, score=score))
+
+
+keep_text(Predictor.predict, "input_audio", "reference_audio")

@@ -29,7 +29,8 @@ class GenerationResult:
         audios: one dictionary per song: ``path`` ("" when not saved), ``tensor`` ``[2, S]`` fp32 on the CPU, ``key``
             (UUID of the parameters), ``sample_rate``, ``params`` (effective, with ``seed``), ``silent``.
         status_message: lines for a person.
-        extra_outputs: tensors of the run on the CPU, ``time_costs``, ``peak_memory``, ``lm_metadata``, ``seed_value``.
+        extra_outputs: tensors of the run on the CPU, ``time_costs``, ``peak_memory``, ``lm_metadata``,
+            ``seed_value``.
         success: False when ``error`` says why not.
         error: one sentence, or None.
         cause: the exception behind ``error``.

@@ -77,14 +77,33 @@ class CogServer:
     def runtime(self) -> CogRuntime:
         return self._runtime
 
+    @property
+    def worker(self) -> int:
+        """Process id of the one process that runs the model."""
+        threads = Path(f"/proc/{self._runtime.pid}/task").glob("*/children")
+        children = [child for thread in threads for child in thread.read_text().split()]
+        assert len(children) == 1, children
+        return int(children[0])
+
+    def files(self) -> set[Path]:
+        """Everything that the runtime and the model keep in their folder for temporary files."""
+        return set(self._runtime.scratch.rglob("*"))
+
     def predict(self, inputs: Mapping[str, object], *, identifier: str | None = None, timeout: float = 120.0) -> Json:
         """Run to the end; a busy slot is asked again. Raises `InputError` on 422."""
         return self._runtime.client.predict(inputs, identifier=self._noted(identifier), timeout=timeout)
 
-    def predict_async(self, inputs: Mapping[str, object], webhook: str, *, identifier: str | None = None) -> str:
+    def predict_async(
+        self,
+        inputs: Mapping[str, object],
+        webhook: str,
+        *,
+        identifier: str | None = None,
+        events: Sequence[str] = (),
+    ) -> str:
         """Start a prediction that reports to `webhook`; returns its id."""
         identifier = self._noted(identifier)
-        self._runtime.client.predict_async(inputs, identifier=identifier, webhook=webhook)
+        self._runtime.client.predict_async(inputs, identifier=identifier, webhook=webhook, events=events)
         return identifier
 
     def post(self, inputs: object) -> Reply:
@@ -110,10 +129,11 @@ class CogServer:
 
 
 class WebhookSink:
-    """Collects what a runtime posts; late posts after the terminal one are dropped, as a client must."""
+    """Collects what a runtime posts; posts after the terminal one are set aside, as a client must."""
 
     def __init__(self) -> None:
         self.events: list[Json] = []
+        self.late: list[Json] = []
         self._server = _SinkServer(self)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": PAUSE_S})
 
@@ -133,8 +153,8 @@ class WebhookSink:
         return f"http://127.0.0.1:{self._server.server_port}/webhook"
 
     def receive(self, event: Json) -> None:
-        if not (self.events and self.events[-1]["status"] in TERMINAL):
-            self.events.append(event)
+        ended = self.events and self.events[-1]["status"] in TERMINAL
+        (self.late if ended else self.events).append(event)
 
     def wait_for(self, accept: Callable[[Json], bool], timeout: float = 30.0) -> Json:
         """The first event that `accept` likes; fails the test after `timeout` seconds."""

@@ -9,12 +9,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from fake_hub import FakeHub, Repository, content
-
 from acestep.checkpoints.files import staging_of
 from acestep.checkpoints.integrity import MARKER, State, inspect
 from acestep.checkpoints.registry import COMPONENTS
 from acestep.cogrun.schema import PROJECT
+
+from fake_hub import FakeHub, Repository, content
 
 VAE = COMPONENTS["vae"]
 WEIGHTS = f"{VAE.layout.weights}.safetensors"

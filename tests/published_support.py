@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+
 from published_shapes import (
     AUDIO_CODES,
     BASE_TOKENS,

@@ -6,12 +6,27 @@ import gc
 import shutil
 import zipfile
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 
-from acestep.cog_door import OutputFolder, cog_names, deliver, local_file, numbers, print_progress, record_timings
+from acestep.cog_door import (
+    OutputFolder,
+    cog_names,
+    deliver,
+    fetched,
+    file_url,
+    keep_text,
+    memory_returned,
+    numbers,
+    print_progress,
+    record_timings,
+)
 from acestep.errors import InputError, NotLoadedError, OutputError
+from acestep.inference import GenerationParams
 from acestep.result import GenerationResult
+
+from predict import Predictor
 
 
 def finished(*paths: Path) -> GenerationResult:
@@ -101,12 +116,69 @@ def test_a_failed_result_raises_its_own_error() -> None:
     assert caught.value is cause
 
 
-def test_only_delivered_files_are_read() -> None:
-    assert local_file("input_audio", None, Path) is None
-    assert local_file("input_audio", Path("/tmp/x"), Path) == "/tmp/x"
-    for text in ("/etc/hostname", "file:///etc/hostname", "HTTP://127.0.0.1/"):
+def test_only_urls_are_files() -> None:
+    assert file_url("input_audio", None) is None
+    for text in ("data:audio/wav;base64,AA==", "https://example.com/a.wav", "http://example.com/a.wav"):
+        assert file_url("input_audio", text) == text
+    for value in ("/etc/hostname", "file:///etc/hostname", "HTTP://127.0.0.1/", "ftp://x/y", "", "x", Path("/tmp/x")):
         with pytest.raises(InputError, match="input_audio must be sent as a data: URI or an https: URL"):
-            local_file("input_audio", text, Path)
+            file_url("input_audio", value)
+
+
+def test_a_file_lives_as_long_as_the_block() -> None:
+    params = GenerationParams(reference_audio="data:audio/wav;base64,YWJj", src_audio="data:,xyz")
+    with fetched(params, allow_private=False) as local:
+        reference, source = Path(local.reference_audio), Path(local.src_audio)
+        assert (reference.read_bytes(), source.read_bytes()) == (b"abc", b"xyz")
+    assert not reference.parent.exists()
+    assert not source.parent.exists()
+
+
+def test_a_file_that_cannot_be_had_names_the_input_of_this_door() -> None:
+    params = GenerationParams(src_audio="data:audio/wav;base64,***")
+    with (
+        pytest.raises(InputError, match="^input_audio: the URL is a data: URI that is not valid base64"),
+        fetched(params, allow_private=False),
+    ):
+        pass
+
+
+def test_a_failed_prediction_leaves_no_folder() -> None:
+    folder = OutputFolder()
+    with pytest.raises(KeyboardInterrupt), folder.filling() as filling:
+        filling.joinpath("half.wav").touch()
+        raise KeyboardInterrupt
+    assert not filling.exists()
+    with folder.filling() as filled:
+        pass
+    assert filled.exists()
+
+
+def resident_mb() -> float:
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+
+
+def test_memory_below_something_that_stays_is_returned() -> None:
+    before = resident_mb()
+    with memory_returned():
+        blocks = [b"x" * 100_000 for _ in range(2000)]  # freeing alone returns none of it
+        stays = b"x" * 100_000
+        held = resident_mb()
+        del blocks
+    assert held - before > 150
+    assert resident_mb() - before < 50
+    assert len(stays) == 100_000
+
+
+def test_the_running_function_asks_for_text_where_the_schema_says_file() -> None:
+    def predict(self: object, text: str, song: Path) -> Path: ...
+
+    keep_text(predict, "song")
+    assert get_type_hints(predict)["song"] == str | None
+    hints = get_type_hints(Predictor.predict)
+    assert hints["input_audio"] == hints["reference_audio"] == str | None
+    assert issubclass(hints["return"], Path)
 
 
 def test_numbers_in_text() -> None:

@@ -11,12 +11,12 @@ import warnings
 from pathlib import Path
 
 import pytest
-from cog_constructs import ACCEPTED, FIRST_PARAMETER_LINE, FOOTER, HEADER, REFUSED, WHOLE_FILES
 
 from acestep.cogrun.errors import SchemaError
 from acestep.cogrun.schema import COG_VERSION, main, openapi_document, write_document
 from acestep.cogrun.static import Signature, read_signature
 
+from cog_constructs import ACCEPTED, FIRST_PARAMETER_LINE, FOOTER, HEADER, REFUSED, WHOLE_FILES
 from cog_server import FIXTURES
 
 ECHO = FIXTURES / "echo" / "predict.py"

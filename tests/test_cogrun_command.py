@@ -16,8 +16,10 @@ from pathlib import Path
 import pytest
 
 from acestep.cogrun.main import COGLET_FOLDERS, main
+from acestep.output.tags import read_recipe
 
 from cog_server import alive, project
+from hardening_support import tone
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNNER = """
@@ -107,6 +109,16 @@ def test_a_file_goes_there_and_back(
     assert main(arguments, project=project(tmp_path, "echo")) == 0
     assert subprocess.run(["cmp", source.name, "copy.flac"], check=False).returncode == 0
     assert "note:" not in capsys.readouterr().err
+
+
+def test_the_real_model_takes_a_local_file(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The model itself downloads its files, and by default not from loopback, where the command offers them."""
+    (here / "my tone.wav").write_bytes(tone(2.0))
+    inputs = ["model=tiny", "prompt=x", "audio_duration=10", "infer_steps=1", "reference_audio=@my tone.wav"]
+    arguments = [part for text in inputs for part in ("-i", text)]
+    assert main([*arguments, "-e", "ACESTEP_MODEL=tiny", "-o", "song.wav"]) == 0
+    assert read_recipe(here / "song.wav")["sources"]["reference"]["duration_s"] == pytest.approx(2.0)
+    assert capsys.readouterr().out == "song.wav\n"
 
 
 def test_another_suffix_is_said(here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

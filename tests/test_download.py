@@ -12,6 +12,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from acestep.checkpoints.files import staging_of
+from acestep.checkpoints.integrity import MARKER, State, inspect
+from acestep.checkpoints.registry import LANGUAGE_MODELS
+
 from download_support import (
     CLOSED,
     HUB_CONFIG,
@@ -28,10 +33,6 @@ from download_support import (
     wait_until,
 )
 from fake_hub import BIG, FakeHub, Fault, content, serving
-
-from acestep.checkpoints.files import staging_of
-from acestep.checkpoints.integrity import MARKER, State, inspect
-from acestep.checkpoints.registry import LANGUAGE_MODELS
 
 
 @pytest.fixture

@@ -7,8 +7,6 @@ import json
 from pathlib import Path
 
 import pytest
-from download_support import download
-from fake_hub import UNPINNED_COMMIT, content, serving
 
 from acestep import models_cli
 from acestep.checkpoints.choose import choose
@@ -18,6 +16,9 @@ from acestep.checkpoints.rows import HubFolder
 from acestep.devices import DeviceFacts, device_facts
 from acestep.download_cli import main
 from acestep.tasks import TASKS
+
+from download_support import download
+from fake_hub import UNPINNED_COMMIT, content, serving
 
 TURBO, XL = MODELS["acestep-v15-turbo"], MODELS["acestep-v15-xl-turbo"]
 

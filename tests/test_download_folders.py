@@ -6,6 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from acestep.checkpoints.files import staging_of
+from acestep.checkpoints.integrity import MARKER, State, inspect, read_marker
+from acestep.checkpoints.registry import COMPONENTS, MODELS
+
 from download_support import (
     CLOSED,
     HUB_CONFIG,
@@ -18,10 +23,6 @@ from download_support import (
     download,
 )
 from fake_hub import FakeHub, Fault, content, serving, sharded
-
-from acestep.checkpoints.files import staging_of
-from acestep.checkpoints.integrity import MARKER, State, inspect, read_marker
-from acestep.checkpoints.registry import COMPONENTS, MODELS
 
 
 @pytest.fixture

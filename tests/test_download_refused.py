@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 from download_support import (
     CLOSED,
     HUB_CONFIG,

@@ -11,8 +11,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from published_shapes import TWO_B, Transformer
-from published_support import publish_transformer, write_sparse
 from safetensors.torch import save_file
 
 from acestep.checkpoints.family import find_weights, load_family, naming_the_remedy
@@ -27,6 +25,9 @@ from acestep.planner.plan import Metadata, Plan
 from acestep.render import Song
 from acestep.request import Request
 from acestep.save import Provenance, save_song
+
+from published_shapes import TWO_B, Transformer
+from published_support import publish_transformer, write_sparse
 
 SPEC = MODELS["acestep-v15-turbo"]
 BASE = MODELS["acestep-v15-base"]

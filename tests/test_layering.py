@@ -19,7 +19,7 @@ LONGEST_FILE, LONGEST_FUNCTION = 320, 80
 LAYERS = (
     ("constants", "errors"),
     ("tasks", "params", "fields", "judge", "metadata", "lyrics", "seeds", "checkpoints.registry", "checkpoints.rows"),
-    ("models", "sampling", "audio", "output", "planner", "devices", "memory", "conditioning", "checkpoints"),
+    ("models", "sampling", "audio", "output", "planner", "devices", "memory", "conditioning", "checkpoints", "net"),
     ("request", "denoise", "render", "finish", "result", "save", "shelf"),
     ("handler", "llm_inference"),
     ("inference", "cog_door", "cli", "download_cli", "models_cli", "terminal", "__main__", "cogrun", "training"),

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from published_support import BYTES, write_sparse
 from safetensors.torch import save_file
 from torch import nn
 
@@ -17,6 +16,8 @@ from acestep.checkpoints.load import load_silence, load_strict, read_json
 from acestep.checkpoints.tensors import WeightFiles, weight_files
 from acestep.cogrun.schema import PROJECT
 from acestep.errors import WeightsError
+
+from published_support import BYTES, write_sparse
 
 SHARDS = tuple(f"model-{number:05}-of-00003.safetensors" for number in (1, 2, 3))
 

@@ -11,6 +11,23 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
+
+from acestep.checkpoints.family import load_family
+from acestep.checkpoints.language import load_language_model
+from acestep.checkpoints.load import load_strict, read_json
+from acestep.checkpoints.qwen3 import load_qwen3
+from acestep.checkpoints.registry import COMPONENTS, MODELS
+from acestep.checkpoints.registry import LANGUAGE_MODELS as LANGUAGE_ROWS
+from acestep.checkpoints.rows import Scale
+from acestep.checkpoints.tensors import weight_files
+from acestep.devices import Placement
+from acestep.errors import WeightsError
+from acestep.models.acestep_model import AceStepModel
+from acestep.models.config import AceStepConfig
+from acestep.models.oobleck import Oobleck
+from acestep.models.vae_config import OobleckConfig
+
 from published_shapes import (
     LANGUAGE_MODELS,
     TEXT_ENCODER,
@@ -32,22 +49,6 @@ from published_support import (
     publish_vae,
     publish_vocabulary,
 )
-from torch import nn
-
-from acestep.checkpoints.family import load_family
-from acestep.checkpoints.language import load_language_model
-from acestep.checkpoints.load import load_strict, read_json
-from acestep.checkpoints.qwen3 import load_qwen3
-from acestep.checkpoints.registry import COMPONENTS, MODELS
-from acestep.checkpoints.registry import LANGUAGE_MODELS as LANGUAGE_ROWS
-from acestep.checkpoints.rows import Scale
-from acestep.checkpoints.tensors import weight_files
-from acestep.devices import Placement
-from acestep.errors import WeightsError
-from acestep.models.acestep_model import AceStepModel
-from acestep.models.config import AceStepConfig
-from acestep.models.oobleck import Oobleck
-from acestep.models.vae_config import OobleckConfig
 
 DISK_MAX = 40_000_000  # of everything one test writes
 SMALL_LM = "acestep-5Hz-lm-0.6B"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-import published_shapes
 import pytest
 import torch
 
@@ -14,6 +13,7 @@ from acestep.errors import WeightsError
 from acestep.models.acestep_model import AceStepModel
 from acestep.models.config import FULL, WINDOWED, AceStepConfig
 
+import published_shapes
 from models_support import SMALL, SMALL_XL, diffusers_twin, random_model
 
 TWO_B = AceStepConfig()

@@ -17,6 +17,7 @@ from acestep.errors import InputError
 from acestep.output.tags import read_recipe
 
 from cog_server import CogServer, WebhookSink, decoded
+from hardening_support import FileHost, answering, hosting, tone
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +103,38 @@ def test_bad_input_fails_with_the_one_sentence(server: CogServer, change: dict[s
     assert answer["status"] == "failed"
     assert sentence in answer["error"]
     assert "Traceback" not in answer["error"]
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[FileHost]:
+    with hosting({"/song.wav": answering(body=tone())}) as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    ("spelling", "sentence"),
+    [
+        ("http://127.0.0.1:{port}/song.wav", "leads to '127.0.0.1', which is not an address on the public internet"),
+        ("http://localhost:{port}/song.wav", "leads to 'localhost'"),
+        ("http://[::ffff:127.0.0.1]:{port}/song.wav", "leads to '::ffff:127.0.0.1'"),
+        ("http://2130706433:{port}/song.wav", "leads to '2130706433'"),
+        ("http://0177.0.0.1:{port}/song.wav", "leads to '0177.0.0.1'"),
+        ("https://127.0.0.1:{port}/song.wav", "leads to '127.0.0.1'"),
+        ("http://example.com@127.0.0.1:{port}/song.wav", "must not carry a user name"),
+        ("HTTP://127.0.0.1:{port}/song.wav", "must be sent as a data: URI or an https: URL"),
+        ("FILE:///etc/hostname", "must be sent as a data: URI or an https: URL"),
+        ("file:///etc/hostname", "must be sent as a data: URI or an https: URL"),
+        ("ftp://127.0.0.1:{port}/song.wav", "must be sent as a data: URI or an https: URL"),
+        (" http://127.0.0.1:{port}/song.wav", "must be sent as a data: URI or an https: URL"),
+    ],
+)
+def test_no_url_leads_into_our_own_network(server: CogServer, host: FileHost, spelling: str, sentence: str) -> None:
+    url = spelling.format(port=host.server_port)
+    answer = server.predict({"prompt": "x", "audio_duration": 10, "reference_audio": url})
+    assert answer["status"] == "failed"
+    assert "InputError: reference_audio" in answer["error"]
+    assert sentence in answer["error"]
+    assert host.connections == 0
 
 
 @pytest.mark.parametrize(

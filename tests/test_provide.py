@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from download_support import CLOSED, environment
-from fake_hub import FakeHub, serving
 
 from acestep.checkpoints.integrity import State, inspect
 from acestep.checkpoints.provide import Tally
 from acestep.checkpoints.registry import MODELS, parts_of
+
+from download_support import CLOSED, environment
+from fake_hub import FakeHub, serving
 
 TURBO = MODELS["acestep-v15-turbo"]
 PROGRAM = """

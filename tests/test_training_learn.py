@@ -21,7 +21,7 @@ from acestep.constants import AUDIO_CHANNELS, SAMPLE_RATE
 from acestep.errors import GenerationError
 from acestep.models.oobleck import Oobleck
 from acestep.models.vae_config import OobleckConfig
-from acestep.training.learn.lapped import lapped_basis, start_as_transform
+from acestep.training.learn.lapped import lapped_basis, rescale_latents, start_as_transform
 from acestep.training.learn.losses import distortion, log_mel_distance, si_sdr, spectral_distance
 from acestep.training.learn.trainer import CHECKPOINT, CURVE, PREVIOUS, Budget, Settings, Trainer
 
@@ -228,3 +228,15 @@ def test_the_untrained_autoencoder_passes_low_sounds_through() -> None:
         made = vae.decode(latents)
     assert si_sdr(made, sound).min() > 8
     assert latents.isfinite().all()
+
+
+def test_rescaled_latents_decode_to_the_same_sound() -> None:
+    config = OobleckConfig(8, (2, 4), (1, 2), 4, 4, outer_stride=4)
+    torch.manual_seed(0)
+    vae = Oobleck(config).requires_grad_(False)
+    sound = torch.randn(2, AUDIO_CHANNELS, 20 * config.hop)
+    latents, deviation = vae.encode(sound), torch.tensor([0.5, 1.0, 2.0, 4.0])
+    made = vae.decode(latents)
+    rescale_latents(vae, deviation)
+    assert torch.allclose(vae.encode(sound) * deviation, latents, atol=1e-5)
+    assert torch.allclose(vae.decode(vae.encode(sound)), made, atol=1e-5)

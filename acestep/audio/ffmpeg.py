@@ -1,46 +1,55 @@
 """The ffmpeg program as three functions: look into a file, decode it in blocks, encode blocks into a file.
 
-In: paths and float32 ``[channels, n]`` blocks. Out: the same, through pipes, nothing in temporary audio files.
-Refuses to know fields, formats of ours and our error tree: it raises ``FfmpegError`` with the middle of a sentence.
+In: open files or paths, and float32 ``[channels, n]`` blocks. Out: the same, through pipes, never through temporary
+files. Refuses to know fields, formats of ours and our errors: it raises ``FfmpegError``, the middle of a sentence.
 
-An uploaded file may be a playlist that names other files or hosts, so only self-contained containers are opened, only
-through the ``file`` protocol, and every run has a time limit.
+An uploaded file may be a playlist that names other files or hosts, or may be made to exhaust the machine. So ffmpeg
+gets it as its standard input and never learns its name; opens only self-contained containers, only through the
+``file`` protocol; and runs with limits on time, memory and what it may write into its log.
 """
 
 from __future__ import annotations
 
 import io
+import math
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import threading
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, BinaryIO
 
 import numpy as np
 import soundfile as sf
+
+from acestep.audio.source import Deadline, Probe, Unreadable
 
 CONTAINERS = "aac,ac3,aiff,amr,ape,asf,avi,caf,eac3,flac,flv,matroska,mov,mp3,mpeg,mpegts,ogg,tta,w64,wav,wv"
 BLOCK_SAMPLES = 65_536
 FLOAT_BYTES = 4
 ENCODE_LIMIT_S = 600.0
+MEMORY_BYTES = 2 << 30  # address space of a process that reads a stranger's file; a normal one takes a quarter
+PIECE_BYTES = 1 << 27  # the largest single allocation: a picture of 5000 x 5000 fits, a bomb does not
+LOG_BYTES = 1 << 23
+READ_ONLY = (
+    *("-nostdin", "-max_alloc", str(PIECE_BYTES), "-filter_threads", "1", "-threads", "1"),
+    *("-protocol_whitelist", "file", "-format_whitelist", CONTAINERS, "-i", "file:/dev/stdin"),
+)
+CUT_WORDS = rb"partial file|ended prematurely|corrupt input packet|Packet corrupt"
+CUT = re.compile(rb"^\[[^\]]*\] .*(?:%b)" % CUT_WORDS, re.MULTILINE)
+STATED = re.compile(rb"^  Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?)", re.MULTILINE)
+REACHED = re.compile(rb" time=(\d+):(\d\d):(\d\d(?:\.\d+)?)")
+PLAIN_REASONS = {b"matches no streams": "it has no audio track", b"no decoder found": "its codec is unknown"}
+
+Complaint = Callable[[bytes, int], str]  # of ffmpeg's log and exit status
 
 
-class FfmpegError(Exception):
+class FfmpegError(Unreadable):
     """ffmpeg is missing, refused its input or output, or ran too long; the text continues "<file> ..."."""
-
-
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """What a file says about itself before it is decoded; ``duration_s`` is None when it does not say."""
-
-    sample_rate: int
-    channels: int
-    duration_s: float | None
 
 
 def find_ffmpeg() -> str:
@@ -60,25 +69,57 @@ def find_ffmpeg() -> str:
     return found
 
 
-def probe(path: Path, limit_s: float) -> Probe:
-    """Rate and channels of the first audio stream, read off its first decoded frame, and the stated length."""
-    arguments = ["-v", "info", *_input(path), "-frames:a", "1", "-c:a", "pcm_f32le", "-f", "wav", "pipe:1"]
-    with _running(arguments, limit_s, "is not audio that can be read", stdout=subprocess.PIPE) as (process, log):
+def probe(file: BinaryIO, stop_s: float, deadline: Deadline) -> Probe:
+    """Rate, channels and length of the first audio stream, all found out, none believed.
+
+    Rate and channels come from its first decoded frame, the length from walking through its packets, decoding none.
+    The walk ends at ``stop_s`` seconds; what is longer has the length that the file states, or an infinite one.
+
+    Raises:
+        FfmpegError: no audio, cut short, or too slow.
+    """
+    first = ["-map", "0:a:0", "-frames:a", "1", "-c:a", "pcm_f32le", "-f", "wav", "pipe:1"]
+    walk = ["-map", "0:a:0", "-c", "copy", "-t", f"{stop_s:.3f}", "-f", "null", "-"]
+    arguments = ["-v", "info", "-nostats", *READ_ONLY, *first, *walk]
+    with _running(arguments, deadline, _not_read, file) as (process, log):
         header = process.stdout.read()
         process.wait()
-        stated = re.search(rb"Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?)", _text(log))
-    with sf.SoundFile(io.BytesIO(header)) as first:
-        rate, channels = first.samplerate, first.channels
-    if stated is None:
-        return Probe(rate, channels, None)
-    hours, minutes, seconds = (float(part) for part in stated.groups())
-    return Probe(rate, channels, hours * 3600 + minutes * 60 + seconds)
+        said = _text(log)
+    if CUT.search(said):
+        raise FfmpegError("is cut short: its last piece of sound is incomplete")
+    try:
+        with sf.SoundFile(io.BytesIO(header)) as sound:
+            return Probe(sound.samplerate, sound.channels, _length(said, stop_s))
+    except sf.LibsndfileError as error:
+        raise FfmpegError("is not audio that can be read (it holds no sound)") from error
 
 
-def decode_blocks(path: Path, channels: int, stop_s: float, limit_s: float) -> Generator[np.ndarray, None, None]:
-    """Float32 blocks ``[channels, n]`` of the first audio stream at its own rate, up to ``stop_s`` seconds of it."""
-    arguments = ["-v", "error", *_input(path), "-t", f"{stop_s:.3f}", "-c:a", "pcm_f32le", "-f", "f32le", "pipe:1"]
-    with _running(arguments, limit_s, "is damaged", stdout=subprocess.PIPE) as (process, _):
+def _length(said: bytes, stop_s: float) -> float | None:
+    reached, stated = REACHED.findall(said), STATED.search(said)
+    if not reached:
+        return None
+    walked_s, stated_s = _seconds(reached[-1]), _seconds(stated.groups()) if stated else 0.0
+    if walked_s < stop_s:
+        return walked_s
+    return stated_s if stated_s > stop_s else math.inf
+
+
+def _seconds(clock: Sequence[bytes]) -> float:
+    hours, minutes, seconds = (float(part) for part in clock)
+    return hours * 3600 + minutes * 60 + seconds
+
+
+def decode_blocks(
+    file: BinaryIO, channels: int, stop_s: float, deadline: Deadline
+) -> Generator[np.ndarray, None, None]:
+    """Float32 blocks ``[channels, n]`` of the first audio stream at its own rate, up to ``stop_s`` seconds of it.
+
+    Raises:
+        FfmpegError: damaged, or too slow.
+    """
+    pcm = ["-map", "0:a:0", "-t", f"{stop_s:.3f}", "-c:a", "pcm_f32le", "-f", "f32le", "pipe:1"]
+    arguments = ["-v", "error", "-max_error_rate", "0.1", *READ_ONLY, *pcm]
+    with _running(arguments, deadline, _damaged, file) as (process, _):
         while data := process.stdout.read(BLOCK_SAMPLES * channels * FLOAT_BYTES):
             whole = len(data) // (channels * FLOAT_BYTES) * channels
             yield np.frombuffer(data, "<f4", whole).reshape(-1, channels).T
@@ -100,35 +141,35 @@ def encode_blocks(
     plain = ["-map_metadata", "-1", "-fflags", "+bitexact", "-flags:a", "+bitexact"]
     arguments = ["-v", "error", "-y", *source, *plain, *codec, f"file:{path}"]
     with (
-        _running(arguments, ENCODE_LIMIT_S, "could not be encoded", stdin=subprocess.PIPE) as (process, _),
+        _running(arguments, Deadline.after(ENCODE_LIMIT_S), _not_encoded) as (process, _),
         suppress(BrokenPipeError),  # ffmpeg has given up: its status and last words follow
     ):
         for block in blocks:
             process.stdin.write(np.ascontiguousarray(block.T, "<f4"))  # [n, channels]
 
 
-def _input(path: Path) -> list[str]:
-    guard = ["-protocol_whitelist", "file", "-format_whitelist", CONTAINERS]
-    return ["-nostdin", *guard, "-i", f"file:{path}", "-map", "0:a:0"]
-
-
 @contextmanager
 def _running(
-    arguments: Sequence[str],
-    limit_s: float,
-    complaint: str,
-    stdin: int = subprocess.DEVNULL,
-    stdout: int = subprocess.DEVNULL,
+    arguments: Sequence[str], deadline: Deadline, complaint: Complaint, source: BinaryIO | None = None
 ) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
-    """A running ffmpeg and its log; killed when the caller fails or the limit passes, its status checked after."""
+    """A running ffmpeg and its log; killed when the caller fails or time is up, its status checked after.
+
+    With a ``source`` it reads that file, confined, and writes to a pipe; without, it reads a pipe.
+    """
     command = [find_ffmpeg(), "-hide_banner", *arguments]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL}
+    if source is not None:
+        source.seek(0)  # some systems open /dev/stdin where the descriptor stands
+        pipes = {"stdin": source, "stdout": subprocess.PIPE}
     with (
         tempfile.TemporaryFile() as log,
-        subprocess.Popen(command, stdin=stdin, stdout=stdout, stderr=log) as process,
+        subprocess.Popen(command, stderr=log, **pipes) as process,
     ):
-        watchdog = threading.Timer(limit_s, process.kill)
+        watchdog = threading.Timer(deadline.left_s, process.kill)
         watchdog.start()
         try:
+            if source is not None:
+                _confine(process.pid)
             yield process, log
             _close_input(process)
             process.wait()
@@ -141,9 +182,21 @@ def _running(
             watchdog.cancel()
             watchdog.join()
         if expired:
-            raise FfmpegError(f"took longer than {limit_s:g} s")
+            raise FfmpegError(deadline.complaint)
         if process.returncode != 0:
-            raise FfmpegError(f"{complaint} ({_last_words(log, process.returncode)})")
+            raise FfmpegError(complaint(_text(log), process.returncode))
+
+
+def _confine(process_id: int) -> None:
+    """Limit what a child can take; only Linux can do this from outside, elsewhere ``-max_alloc`` has to do."""
+    if sys.platform == "linux":
+        import resource
+
+        with suppress(ProcessLookupError):  # it has ended already
+            for which, most in {resource.RLIMIT_AS: MEMORY_BYTES, resource.RLIMIT_FSIZE: LOG_BYTES}.items():
+                inherited = resource.prlimit(process_id, which)[1]
+                lowest = most if inherited == resource.RLIM_INFINITY else min(most, inherited)
+                resource.prlimit(process_id, which, (lowest, lowest))
 
 
 def _close_input(process: subprocess.Popen[bytes]) -> None:
@@ -157,8 +210,18 @@ def _text(log: IO[bytes]) -> bytes:
     return log.read()
 
 
-def _last_words(log: IO[bytes], status: int) -> str:
-    """The reason in ffmpeg's last line that does not quote a path."""
-    lines = [line.strip() for line in _text(log).decode("utf-8", "replace").splitlines()]
+def _not_read(said: bytes, status: int) -> str:
+    found = (reason for words, reason in PLAIN_REASONS.items() if words in said)
+    reason = next(found, "its kind is unknown or its content is damaged")
+    return f"is not audio that can be read ({'it is too much for its decoder' if status < 0 else reason})"
+
+
+def _damaged(_said: bytes, _status: int) -> str:
+    return "is damaged: too much of it cannot be decoded"
+
+
+def _not_encoded(said: bytes, status: int) -> str:
+    """With the reason in ffmpeg's last line that does not quote a path."""
+    lines = [line.strip() for line in said.decode("utf-8", "replace").splitlines()]
     told = [line.split(": ")[-1] for line in lines if line and "file:" not in line]
-    return told[-1] if told else f"ffmpeg ended with status {status}"
+    return f"could not be encoded ({told[-1] if told else f'ffmpeg ended with status {status}'})"

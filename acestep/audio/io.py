@@ -1,32 +1,37 @@
 """Read an audio file that a person handed in: it becomes 48 kHz stereo float32, or one clear sentence.
 
 In: a path and the name of the field it was given in. Out: ``Audio`` (samples, their origin, a hash of the file).
-The content decides how a file is read, never its suffix: libsndfile first, ffmpeg for what libsndfile does not know.
+The content decides how a file is read, never its suffix: libsndfile first, ffmpeg for what libsndfile does not know
+or would misread. What a file says about itself is checked before anything is decoded, and again while decoding.
 Refuses to know tasks, latents and what the audio is for. Messages name the field and the file, never its folder.
 """
 
 from __future__ import annotations
 
 import hashlib
-import time
-from collections.abc import Generator, Iterator
-from contextlib import closing
+import math
+import os
+import re
+import stat
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
-import soundfile as sf
 
-from acestep.audio import ffmpeg
-from acestep.audio.ffmpeg import FfmpegError, Probe
+from acestep.audio import ffmpeg, ogg, sndfile
 from acestep.audio.resample import resample_blocks
+from acestep.audio.source import Deadline, Probe, Unreadable
 from acestep.constants import AUDIO_CHANNELS, DURATION_MAX_S, SAMPLE_RATE
 from acestep.errors import AudioError
 
-BLOCK_SAMPLES = 65_536
 SILENT_SAMPLE = 1e-6  # upstream's threshold: a file whose every sample is smaller holds no sound
+LOUDEST_SAMPLE = 1e6  # beyond it a resampler could overflow; either way the result is clamped to 1
+SHOWN_CHARS = 80  # of a file's name
 
-Blocks = Generator[np.ndarray, None, None]
+Blocks = Iterator[np.ndarray]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +71,6 @@ class Audio:
     duration_s: float
 
 
-class _Unreadable(Exception):  # noqa: N818 - never leaves this file
-    """Why a file is refused, as the end of the sentence "<field>: '<name>' ..."."""
-
-
 def read_audio(
     path: str | Path, *, field: str, limits: AudioLimits = DEFAULT_LIMITS, require_sound: bool = False
 ) -> Audio:
@@ -85,106 +86,130 @@ def read_audio(
         AudioError: missing, not a file, not audio, damaged, over a limit, empty, not finite, or silent although
             sound is required.
     """
-    path = Path(path)
     try:
-        _check_file(path, limits)
-        found, blocks = _open(path, limits)
-        _check_probe(found, limits)
-        with closing(blocks):  # a refusal half-way ends the decoder at once
-            samples = _stereo(_checked(blocks, found, limits), found)
-        _check_samples(samples, limits, require_sound)
-        with path.open("rb") as file:
+        with _opened(Path(path), limits) as file, _decoder(file, limits) as (found, blocks):
+            _check_probe(found, limits)
+            meter = _Meter()
+            samples = _stereo(_checked(blocks, found, limits, meter), found)
+            _check_samples(samples, meter, limits, require_sound)
+            file.seek(0)
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-    except (_Unreadable, FfmpegError) as error:
+    except Unreadable as error:
         raise _audio_error(field, path, str(error)) from error
-    except sf.LibsndfileError as error:
-        reason = error.error_string.removeprefix("Error : ").rstrip(".")
-        raise _audio_error(field, path, f"is damaged ({reason})") from error
     except OSError as error:
         raise _audio_error(field, path, f"cannot be read ({error.strerror})") from error
     return Audio(samples, SAMPLE_RATE, found.sample_rate, found.channels, digest, samples.shape[1] / SAMPLE_RATE)
 
 
-def _audio_error(field: str, path: Path, reason: str) -> AudioError:
-    name = path.name.split("?")[0]  # a URL given by mistake may carry a token
+def _audio_error(field: str, path: str | Path, reason: str) -> AudioError:
+    name = _shown_name(path)
     return AudioError(f"{field}: {name!r} {reason}", field=field, value=name)
 
 
-def _check_file(path: Path, limits: AudioLimits) -> None:
+def _shown_name(path: str | Path) -> str:
+    """The last part of a path, short; of a URL given by mistake neither the content, the user nor the query."""
+    text = str(path)
+    if text.lower().startswith("data:"):
+        return "data:"
+    name = Path(text).name
+    if re.match(r"[a-z][a-z0-9+.-]*:/", text, re.IGNORECASE):
+        name = Path(re.split("[?#]", text, maxsplit=1)[0]).name.rpartition("@")[2]
+    return name if len(name) <= SHOWN_CHARS else f"{name[: SHOWN_CHARS - 20]}...{name[-16:]}"
+
+
+@contextmanager
+def _opened(path: Path, limits: AudioLimits) -> Iterator[BinaryIO]:
+    """The one descriptor everything is read through, so that nobody can exchange the file between two looks at it."""
     if not path.exists():
-        raise _Unreadable("does not exist")
-    if not path.is_file():
-        raise _Unreadable("is not a file")
-    size = path.stat().st_size
-    if size == 0:
-        raise _Unreadable("is empty")
-    if size > limits.max_bytes:
-        raise _Unreadable(f"has {size / 2**20:.0f} MiB; at most {limits.max_bytes / 2**20:.0f} MiB are allowed")
+        raise Unreadable("does not exist")
+    if not path.is_file():  # before opening: to open a device may already do something
+        raise Unreadable("is not a file")
+    # A pipe put there in the meantime would keep us for ever; a buffer would hide where the descriptor stands.
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0) as file:
+        about = os.fstat(file.fileno())
+        if not stat.S_ISREG(about.st_mode):
+            raise Unreadable("is not a file")
+        if about.st_size == 0:
+            raise Unreadable("is empty")
+        if about.st_size > limits.max_bytes:
+            has, allowed = about.st_size / 2**20, limits.max_bytes / 2**20
+            raise Unreadable(f"has {has:.0f} MiB; at most {allowed:.0f} MiB are allowed")
+        ogg.check_last_page(file)
+        yield file
 
 
-def _open(path: Path, limits: AudioLimits) -> tuple[Probe, Blocks]:
-    """What the file says about itself, and its blocks ``[channels, n]``, not yet decoded."""
-    try:
-        found = _probe_with_libsndfile(path)
-        return found, _libsndfile_blocks(path, limits.max_decode_s)
-    except sf.LibsndfileError:
-        found = ffmpeg.probe(path, limits.max_decode_s)
-        stop_s = limits.max_duration_s + 1.0  # enough to see that a file without a stated length is too long
-        return found, ffmpeg.decode_blocks(path, found.channels, stop_s, limits.max_decode_s)
-
-
-def _probe_with_libsndfile(path: Path) -> Probe:
-    # A file descriptor has no name, so neither soundfile nor libsndfile can be misled by the suffix.
-    with path.open("rb") as file, sf.SoundFile(file.fileno(), closefd=False) as sound:
-        return Probe(sound.samplerate, sound.channels, sound.frames / sound.samplerate)
-
-
-def _libsndfile_blocks(path: Path, limit_s: float) -> Blocks:
-    deadline = time.monotonic() + limit_s
-    with path.open("rb") as file, sf.SoundFile(file.fileno(), closefd=False) as sound:
-        while len(block := sound.read(BLOCK_SAMPLES, dtype="float32", always_2d=True)):
-            if time.monotonic() > deadline:
-                raise _Unreadable(f"took longer than {limit_s:g} s to decode")
-            yield block.T  # [channels, n]
+@contextmanager
+def _decoder(file: BinaryIO, limits: AudioLimits) -> Iterator[tuple[Probe, Blocks]]:
+    """What the file says about itself, and its blocks ``[channels, n]``, not yet decoded; ended with the context."""
+    deadline = Deadline.after(limits.max_decode_s)
+    sound = sndfile.opened(file)
+    if sound is not None:
+        with sound:
+            yield sndfile.probe(sound), sndfile.decode_blocks(sound, file, deadline)
+        return
+    stop_s = limits.max_duration_s + 1.0  # enough to see that it is too long
+    found = ffmpeg.probe(file, stop_s, deadline)
+    with closing(ffmpeg.decode_blocks(file, found.channels, stop_s, deadline)) as blocks:
+        yield found, blocks
 
 
 def _check_probe(found: Probe, limits: AudioLimits) -> None:
     if found.channels > limits.max_channels:
-        raise _Unreadable(f"has {found.channels} channels; at most {limits.max_channels} are allowed")
+        raise Unreadable(f"has {found.channels} channels; at most {limits.max_channels} are allowed")
     if not limits.min_rate <= found.sample_rate <= limits.max_rate:
         allowed = f"{limits.min_rate} to {limits.max_rate} Hz"
-        raise _Unreadable(f"has a sample rate of {found.sample_rate} Hz; allowed are {allowed}")
+        raise Unreadable(f"has a sample rate of {found.sample_rate} Hz; allowed are {allowed}")
     if found.duration_s is not None:
         _check_longest(found.duration_s, limits)
 
 
 def _check_longest(duration_s: float, limits: AudioLimits) -> None:
     if duration_s > limits.max_duration_s:
-        raise _Unreadable(f"is {duration_s:.1f} s long; at most {limits.max_duration_s:g} s are allowed")
+        length = f"is {duration_s:.1f} s long" if math.isfinite(duration_s) else "states no length and is too long"
+        raise Unreadable(f"{length}; at most {limits.max_duration_s:g} s are allowed")
 
 
-def _checked(blocks: Blocks, found: Probe, limits: AudioLimits) -> Iterator[np.ndarray]:
+@dataclass(slots=True)
+class _Meter:
+    """What passed by: samples per channel, and the range of each channel's values."""
+
+    count: int = 0
+    low: np.ndarray | float = np.inf
+    high: np.ndarray | float = -np.inf
+
+    def add(self, block: np.ndarray) -> None:
+        self.count += block.shape[1]
+        self.low = np.minimum(self.low, block.min(axis=1, initial=np.inf))
+        self.high = np.maximum(self.high, block.max(axis=1, initial=-np.inf))
+
+    @property
+    def silent(self) -> bool:
+        """No channel moves: zeros, or a constant voltage."""
+        return bool(np.max(self.high - self.low) < 2 * SILENT_SAMPLE)
+
+
+def _checked(blocks: Blocks, found: Probe, limits: AudioLimits, meter: _Meter) -> Iterator[np.ndarray]:
     """The first two channels of every block, refused as soon as one is not finite or too many have come."""
-    count = 0
     for block in blocks:
-        count += block.shape[1]
-        _check_longest(count / found.sample_rate, limits)
         kept = block[:AUDIO_CHANNELS]
         if not np.isfinite(kept).all():
-            raise _Unreadable("contains samples that are not finite numbers")
-        yield kept
+            raise Unreadable("contains samples that are not finite numbers")
+        meter.add(kept)
+        _check_longest(meter.count / found.sample_rate, limits)
+        yield np.clip(kept, -LOUDEST_SAMPLE, LOUDEST_SAMPLE)
 
 
 def _stereo(blocks: Iterator[np.ndarray], found: Probe) -> np.ndarray:
     channels = min(found.channels, AUDIO_CHANNELS)
     samples = resample_blocks(blocks, channels, found.sample_rate, SAMPLE_RATE)
-    samples = np.repeat(samples, AUDIO_CHANNELS // channels, axis=0)  # [1 or 2, S] -> [2, S]
+    if channels < AUDIO_CHANNELS:
+        samples = np.repeat(samples, AUDIO_CHANNELS, axis=0)  # [1, S] -> [2, S]
     return np.clip(samples, -1.0, 1.0, out=samples)
 
 
-def _check_samples(samples: np.ndarray, limits: AudioLimits, require_sound: bool) -> None:
+def _check_samples(samples: np.ndarray, meter: _Meter, limits: AudioLimits, require_sound: bool) -> None:
     if samples.shape[1] < limits.min_duration_s * SAMPLE_RATE:
         length = f"{samples.shape[1] / SAMPLE_RATE:.3f} s"
-        raise _Unreadable(f"holds only {length} of sound; at least {limits.min_duration_s:g} s are needed")
-    if require_sound and max(samples.max(), -samples.min()) < SILENT_SAMPLE:
-        raise _Unreadable("is silent from start to end")
+        raise Unreadable(f"holds only {length} of sound; at least {limits.min_duration_s:g} s are needed")
+    if require_sound and meter.silent:
+        raise Unreadable("is silent from start to end")

@@ -48,16 +48,16 @@ def resample_blocks(blocks: Iterable[np.ndarray], channels: int, from_rate: int,
     Returns:
         float32 ``[channels, round(total * to_rate / from_rate)]``.
     """
-    empty = np.zeros((channels, 0), np.float32)
     if from_rate == to_rate:
-        return np.concatenate([empty, *blocks], axis=1)
+        parts = list(blocks)
+        return _joined(parts, channels, sum(part.shape[1] for part in parts))
     stream = soxr.ResampleStream(from_rate, to_rate, channels, dtype="float32", quality=QUALITY)
-    done, total = [empty], 0
+    parts, total = [], 0
     for block in blocks:
         total += block.shape[1]
-        done.append(stream.resample_chunk(np.ascontiguousarray(block.T)).T)  # [n, channels] inside soxr
-    done.append(stream.resample_chunk(np.zeros((0, channels), np.float32), last=True).T)
-    return _fitted(np.concatenate(done, axis=1), resampled_length(total, from_rate, to_rate))
+        parts.append(stream.resample_chunk(np.ascontiguousarray(block.T)).T)  # [n, channels] inside soxr
+    parts.append(stream.resample_chunk(np.zeros((0, channels), np.float32), last=True).T)
+    return _joined(parts, channels, resampled_length(total, from_rate, to_rate))
 
 
 def pieces(samples: np.ndarray, size: int) -> Iterator[np.ndarray]:
@@ -66,6 +66,15 @@ def pieces(samples: np.ndarray, size: int) -> Iterator[np.ndarray]:
         yield samples[:, start : start + size]
 
 
-def _fitted(samples: np.ndarray, length: int) -> np.ndarray:
-    missing = length - samples.shape[1]
-    return np.pad(samples, ((0, 0), (0, missing))) if missing > 0 else samples[:, :length]
+def _joined(parts: list[np.ndarray], channels: int, length: int) -> np.ndarray:
+    """The parts in a row, cut or filled up with zeros to ``length``.
+
+    Empties the list from its end as it goes, so that a song is never in memory twice.
+    """
+    joined = np.zeros((channels, length), np.float32)
+    start = sum(part.shape[1] for part in parts)
+    while parts:
+        part = parts.pop()
+        start -= part.shape[1]
+        joined[:, start : start + part.shape[1]] = part[:, : max(0, length - start)]
+    return joined

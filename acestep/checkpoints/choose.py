@@ -17,8 +17,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-
 from acestep.checkpoints.registry import (
     DEFAULT_BASE_MODEL,
     DEFAULT_LANGUAGE_MODEL,
@@ -30,7 +28,7 @@ from acestep.checkpoints.registry import (
     model_named,
 )
 from acestep.checkpoints.rows import HubFolder, ModelSpec
-from acestep.devices import AUTO, CUDA, DTYPES, DeviceFacts, device_facts, natural_dtype
+from acestep.devices import AUTO, CUDA, DTYPES, DeviceFacts, natural_dtype
 from acestep.errors import DeviceMemoryError
 
 MEMORY_MIN_BYTES = 4_000_000_000

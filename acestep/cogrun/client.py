@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -23,6 +24,8 @@ HOST = "127.0.0.1"
 ANSWER_TIMEOUT_S = 10.0
 BUSY_RETRY_S = 15.0
 BUSY_PAUSE_S = 0.05
+# Cog names a folder after the id, `../` included; what passes here is harmless as a folder name and as a URL path
+IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,23 +81,24 @@ class CogClient:
         """Run one prediction to its end and return the runtime's answer, also when it failed or was cancelled.
 
         Raises:
-            InputError: the runtime refused the inputs by its schema (422), with every refused field.
+            InputError: the id is not a name, or the runtime refused the inputs by its schema (422), with every
+                refused field.
             CogServerError: the runtime stayed busy, stopped answering or answered something else.
         """
-        return self._post({"id": identifier, "input": dict(inputs)}, {}, 200, timeout)
+        return self._post({"id": _checked(identifier), "input": dict(inputs)}, {}, 200, timeout)
 
     def predict_async(
         self, inputs: Mapping[str, object], *, identifier: str, webhook: str, events: Sequence[str] = ()
     ) -> Json:
         """Start one prediction whose progress is posted to `webhook`; same errors as `predict`."""
-        body: Json = {"id": identifier, "input": dict(inputs), "webhook": webhook}
+        body: Json = {"id": _checked(identifier), "input": dict(inputs), "webhook": webhook}
         if events:
             body["webhook_events_filter"] = list(events)
         return self._post(body, {"Prefer": "respond-async"}, 202, ANSWER_TIMEOUT_S)
 
     def cancel(self, identifier: str) -> bool:
         """Ask a running prediction to stop; False when there is none of that name."""
-        return self.request("POST", f"/predictions/{identifier}/cancel").status == 200
+        return self.request("POST", f"/predictions/{_checked(identifier)}/cancel").status == 200
 
     def wait_idle(self, timeout: float) -> bool:
         """Wait until no prediction runs; False when `timeout` seconds were not enough."""
@@ -117,6 +121,13 @@ class CogClient:
         if reply.status != expected:
             raise CogServerError(f"the Cog server answered {reply.status}: {reply.body}")
         return reply.body
+
+
+def _checked(identifier: str) -> str:
+    if not IDENTIFIER.fullmatch(identifier):
+        rule = "be 1 to 64 letters, digits, hyphens and underscores"
+        raise InputError.must("the id of a prediction", rule, identifier)
+    return identifier
 
 
 def _decoded(data: bytes) -> Any:

@@ -28,6 +28,7 @@ from acestep.cogrun.schema import PREDICTOR_FILE, PROJECT
 from acestep.cogrun.server import CogRuntime
 from acestep.cogrun.static import read_signature
 from acestep.errors import AceStepError, InputError, OutputError
+from acestep.net.url import ALLOW_PRIVATE_URLS
 
 Json = dict[str, Any]
 
@@ -114,7 +115,7 @@ def _predict(options: argparse.Namespace, project: Path) -> None:
     """Check everything, start the runtime, run, write the file, stop the runtime, report."""
     signature = read_signature(project / PREDICTOR_FILE)
     values = parse_inputs(options.input, signature.parameters)
-    env = _environment(options.env)
+    env = {ALLOW_PRIVATE_URLS: "1", **_environment(options.env)}  # files are offered on loopback, by ourselves
     destination = Destination.parse(options.output)
     with contextlib.ExitStack() as stack:
         files = stack.enter_context(FileExchange(destination.folder))

@@ -144,6 +144,11 @@ class CogRuntime:
         return self._process.pid
 
     @property
+    def scratch(self) -> Path:
+        """The folder for temporary files of the runtime and the model; gone when the runtime is."""
+        return Path(self._scratch.name)
+
+    @property
     def printed(self) -> tuple[str, ...]:
         """The last lines the model printed, oldest first."""
         return tuple(line.text for line in self._log.copy() if line.printed)
@@ -198,6 +203,8 @@ class CogRuntime:
             "LOG_FORMAT": "json",
             "COG_LOG_LEVEL": "info",
             "TMPDIR": self._scratch.name,
+            # as in the image: Cog's threads come and go, and would each keep what they once held
+            "MALLOC_ARENA_MAX": env.get("MALLOC_ARENA_MAX", "1"),
             "PATH": _joined(os.pathsep, str(self._python.parent), env.get("PATH", os.defpath)),
             "PYTHONPATH": _joined(os.pathsep, str(self._project), env.get("PYTHONPATH", "")),
             "PYTHONWARNINGS": _joined(",", *EXPECTED_WARNINGS, env.get("PYTHONWARNINGS", "")),

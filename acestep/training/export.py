@@ -23,6 +23,7 @@ from acestep.training.embedded import variant
 from acestep.training.learn.trainer import CHECKPOINT, averaged_weights
 from acestep.training.sizes import AUTOENCODER, LANGUAGE_MODEL, TRANSFORMER, VOCABULARY
 from acestep.training.train_dit import VOCABULARY_SEED, silence_latents
+from acestep.training.train_vae import finished_vae
 from acestep.training.vocabulary import learn_vocabulary
 
 STORED = torch.float16
@@ -31,7 +32,9 @@ STORED = torch.float16
 def export_family(runs: Path, out: Path) -> list[Path]:
     """Write every network that has a run below ``runs`` (``vae``, ``dit``, ``turbo``); the folders written."""
     vae, base, turbo = (runs / name for name in ("vae", "dit", "turbo"))
-    written = [_write(out / EMBEDDED_MODEL.vae, "diffusion_pytorch_model", AUTOENCODER, averaged_weights(vae))]
+    written = [
+        _write(out / EMBEDDED_MODEL.vae, "diffusion_pytorch_model", AUTOENCODER, finished_vae(vae).state_dict())
+    ]
     silence = silence_latents(vae)
     for spec, run in ((EMBEDDED_BASE_MODEL, base), (EMBEDDED_MODEL, turbo)):
         if (run / CHECKPOINT).is_file():

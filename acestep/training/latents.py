@@ -30,7 +30,7 @@ from acestep.models.oobleck import Oobleck
 from acestep.training.files import write_beside
 from acestep.training.render import Renderer
 from acestep.training.songs import SongRecord, record_of, training_score
-from acestep.training.train_vae import averaged_vae
+from acestep.training.train_vae import finished_vae
 
 SONGS_PER_CHUNK = 16
 STEMS_PER_SONG = 2
@@ -100,7 +100,7 @@ def _make_chunk(job: tuple[Path, Path, int]) -> Path:
 
 @cache
 def _vae(run: Path) -> Oobleck:
-    return averaged_vae(run).fold()
+    return finished_vae(run).fold()
 
 
 @torch.inference_mode()

@@ -23,7 +23,7 @@ from acestep.training.latents import LatentSong, LatentSongs
 from acestep.training.learn.flow import FlowBatch, flow_loss
 from acestep.training.learn.trainer import CHECKPOINT, Budget, Figures, Settings, Trainer, averaged_weights
 from acestep.training.sizes import VOCABULARY
-from acestep.training.train_vae import averaged_vae
+from acestep.training.train_vae import finished_vae
 from acestep.training.vocabulary import learn_vocabulary
 
 NEIGHBOURS = 4  # songs of a batch are drawn from this many times as many of about the same length
@@ -68,7 +68,7 @@ def make_lessons(songs: LatentSongs, vae_run: Path, size: int, seed: int) -> Les
 @torch.inference_mode()
 def silence_latents(vae_run: Path) -> Tensor:
     """Latents of 30 s of digital silence, ``[1, 750, C]``."""
-    return averaged_vae(vae_run).encode(torch.zeros(1, AUDIO_CHANNELS, SAMPLE_RATE * TIMBRE_SECONDS)).clone()
+    return finished_vae(vae_run).encode(torch.zeros(1, AUDIO_CHANNELS, SAMPLE_RATE * TIMBRE_SECONDS)).clone()
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,17 +15,21 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from acestep.constants import SAMPLES_PER_FRAME
+from acestep.errors import WeightsError
 from acestep.models.oobleck import Oobleck
 from acestep.models.vae_config import OobleckConfig
 from acestep.training.corpus import Corpus
-from acestep.training.learn.lapped import start_as_transform
+from acestep.training.files import write_beside
+from acestep.training.learn.lapped import rescale_latents, start_as_transform
 from acestep.training.learn.losses import distortion, si_sdr, spectral_distance
 from acestep.training.learn.trainer import CHECKPOINT, Budget, Figures, Settings, Trainer, averaged_weights
 from acestep.training.sizes import AUTOENCODER
 
+FINISHED = "finished.safetensors"
 CROP_FRAMES = 50  # 2 s
 START_CROPS = 64  # 2 minutes of audio decide where the network begins
 DISTORTION_WEIGHT, SPECTRAL_WEIGHT, KL_WEIGHT = 1.0, 1.0, 3e-4
@@ -87,14 +91,33 @@ def train_vae(corpus: Corpus, folder: Path, settings: Settings, budget: Budget, 
     Trainer(vae, VaeLoss(corpus, batch, settings.seed), settings, folder).run(budget)
 
 
-def averaged_vae(folder: Path) -> Oobleck:
-    """The autoencoder of a run, with averaged weights, on the CPU, in eval mode.
+def finish_vae(corpus: Corpus, folder: Path) -> None:
+    """Freeze a run: its averaged weights, latents of unit deviation, as ``finished.safetensors``.
 
     Raises:
         WeightsError: the folder holds no checkpoint.
     """
     vae = Oobleck(OobleckConfig.from_dict(AUTOENCODER))
     vae.load_state_dict(averaged_weights(folder))
+    with torch.inference_mode():
+        latents = vae.encode(crops(corpus, np.random.default_rng(0), START_CROPS))  # [B, T, C]
+        deviation = latents.std((0, 1))
+    rescale_latents(vae, deviation.clone())
+    with write_beside(folder / FINISHED) as file:
+        file.write(save(vae.state_dict()))
+
+
+def finished_vae(folder: Path) -> Oobleck:
+    """The autoencoder that ``finish_vae`` wrote, in eval mode.
+
+    Raises:
+        WeightsError: it is not there.
+    """
+    path = folder / FINISHED
+    if not path.is_file():
+        raise WeightsError(f"{folder} holds no {FINISHED}; finish the training there with --finish.")
+    vae = Oobleck(OobleckConfig.from_dict(AUTOENCODER))
+    vae.load_state_dict(load_file(path))
     return vae.eval().requires_grad_(False)
 
 
@@ -108,7 +131,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rate", type=float, default=5e-4)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--finish", action="store_true", help="freeze the run instead of training")
     arguments = parser.parse_args(argv)
+    if arguments.finish:
+        finish_vae(Corpus(arguments.corpus), arguments.folder)
+        return
     settings = Settings(learning_rate=arguments.rate, bf16=arguments.device == "cuda")
     budget = Budget(arguments.steps, arguments.minutes)
     train_vae(Corpus(arguments.corpus), arguments.folder, settings, budget, arguments.batch, arguments.device)

@@ -53,6 +53,20 @@ def start_as_transform(vae: Oobleck, audio: Tensor) -> None:
     _components(vae, kept)
 
 
+@torch.no_grad()
+def rescale_latents(vae: Oobleck, deviation: Tensor) -> None:
+    """Divide the latents by ``deviation`` ``[C]`` without changing what the autoencoder does.
+
+    The layers next to the latents are linear, so they take the factor up.
+    """
+    there, back = vae.encoder.conv2, vae.decoder.conv1
+    rows = slice(0, len(deviation))  # the means; how noisy they are while learning follows them
+    there.weight_g[rows] /= deviation[:, None, None]
+    there.bias[rows] /= deviation
+    norm = torch.linalg.vector_norm(back.weight_v, dim=(1, 2), keepdim=True)
+    _give(back, back.weight_v * (back.weight_g / norm) * deviation[:, None], bias=back.bias.clone())
+
+
 def _quieten(vae: nn.Module) -> None:
     """Snake nearly linear, residual units nearly the identity."""
     for module in vae.modules():
@@ -104,8 +118,9 @@ def _components(vae: Oobleck, x: Tensor) -> None:
     _give(back, weight)
 
 
-def _give(layer: WeightNormConv, weight: Tensor) -> None:
+def _give(layer: WeightNormConv, weight: Tensor, bias: Tensor | None = None) -> None:
+    """Make ``weight`` the layer's, with ``bias`` or none."""
     layer.weight_v.copy_(weight)
     layer.weight_g.copy_(torch.linalg.vector_norm(weight, dim=(1, 2), keepdim=True))
     if layer.bias is not None:
-        layer.bias.zero_()
+        layer.bias.copy_(torch.zeros_like(layer.bias) if bias is None else bias)
