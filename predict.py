@@ -54,7 +54,9 @@ class Predictor(BasePredictor):
             project_root=str(Path(__file__).resolve().parent),
             config_path=os.environ.get("ACESTEP_MODEL", "auto"),
             report=print_stage,
+            offload_to_cpu=os.environ.get("ACESTEP_OFFLOAD") == "1",
             download=print_line,
+            download_later=os.environ.get("ACESTEP_DOWNLOAD") == "on-request",
         )
         print_line(f"Loaded {status}")
         print_stage("warm-up", warm_up(self.dit))

@@ -50,6 +50,7 @@ class AceStepHandler:
         report: Report | None = None,
         weights_bytes: int | None = None,
         download: Say | None = None,
+        download_later: bool = False,
     ) -> tuple[str, bool]:
         """Load a model, in the place of all that were loaded.
 
@@ -61,8 +62,9 @@ class AceStepHandler:
             dtype: ``float32``, ``bfloat16``, ``float16``; None decides by device.
             report: called after each network with its role, seconds and bytes.
             weights_bytes: of models that may stay loaded when requests change models; None decides by what is free.
-            download: fetch published weights that are not here, now and when a request asks for another model; called
-                with lines about it. None never uses the network.
+            download: fetch published weights that are not here; called with lines about it. None never uses the
+                network.
+            download_later: do so too when a request asks for another model.
 
         Returns:
             One line that says what was loaded and why, and True.
@@ -76,13 +78,14 @@ class AceStepHandler:
         placement = place(facts, dtype)
         choice = choose(config_path, facts, width=placement.dtype.itemsize)
         _find(choice.model, Path(project_root), download)  # refused here, nothing has been let go
+        later = download if download_later else None
         if self._service is not None:
             self._service.shelf.clear()
         offload = facts.kind == CUDA and (offload_to_cpu or choice.offload)
         budget = weights_bytes if weights_bytes is not None else weights_budget(_weights_host(facts, offload))
         warnings = (OFFLOAD_ON_CPU,) if offload_to_cpu and facts.kind == CPU else ()
         service = _Service(
-            Path(project_root), config_path, facts, placement, offload, report, download, Shelf(budget), warnings
+            Path(project_root), config_path, facts, placement, offload, report, later, Shelf(budget), warnings
         )
         service.renderer(choice.model)
         self._service, self._current, self.reason = service, choice.model, choice.reason

@@ -6,6 +6,7 @@ the run held has been let go. Refuses to know requests, models and which stages 
 
 from __future__ import annotations
 
+import errno
 import gc
 import sys
 import traceback
@@ -21,7 +22,12 @@ from acestep.errors import DeviceMemoryError
 
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 _CLEAR_PEAK = "5"  # what Linux wants to read there to forget the highest resident set
-_CPU_ALLOCATOR = "DefaultCPUAllocator: "  # how PyTorch begins to say that the host has no memory left
+_FULL = (  # how PyTorch and what it calls say so, where the error has no type of its own
+    "DefaultCPUAllocator: ",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+)
 ALLOCATED, RESIDENT, RESIDENT_EVER = (
     "GPU memory allocated",
     "resident set of the process",
@@ -100,7 +106,7 @@ def out_of_memory_explained(what: str, advice: Callable[[], list[str]]) -> Itera
     """
     try:
         yield
-    except (RuntimeError, MemoryError) as error:
+    except (RuntimeError, MemoryError, OSError) as error:
         if not is_out_of_memory(error):
             raise
         release(error)
@@ -114,7 +120,11 @@ _NO_WAY = "nothing smaller can be asked for, so other programs must give memory 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether a GPU's allocator, the host's or Python itself found no memory."""
-    return isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError)) or _CPU_ALLOCATOR in str(error)
+    if isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError)):
+        return True
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _FULL)
 
 
 def release(error: BaseException) -> None:

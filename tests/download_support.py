@@ -21,6 +21,7 @@ WEIGHTS = f"{VAE.layout.weights}.safetensors"
 HUB_WEIGHTS, HUB_CONFIG = f"vae/{WEIGHTS}", "vae/config.json"
 CLOSED = "http://127.0.0.1:9"  # nobody listens on the discard port
 TOKEN = "hf_ThisMustNeverBeSeen"
+HEEDING_SIGINT = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # whatever the runner does
 IMPATIENT = "import acestep.checkpoints.download as d; d.LINK_WAIT_S = 0.01"
 
 
@@ -33,8 +34,8 @@ def environment(endpoint: str, **differs: str) -> dict[str, str]:
 def command(root: Path, *arguments: str, before: str = "") -> list[str]:
     """``acestep-download`` in a fresh interpreter, after a statement that changes its world."""
     words = [*(arguments or ("--model", "vae")), "--dir", str(root)]
-    program = f"{before}\nimport sys\nfrom acestep.download_cli import main\nsys.exit(main({words!r}))"
-    return [sys.executable, "-c", program]
+    program = f"import sys\nfrom acestep.download_cli import main\nsys.exit(main({words!r}))"
+    return [sys.executable, "-c", f"{HEEDING_SIGINT}\n{before}\n{program}"]
 
 
 def download(

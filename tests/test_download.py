@@ -170,6 +170,50 @@ def test_a_killed_download_goes_on(hub: FakeHub, tmp_path: Path) -> None:
     assert hub.bytes_sent - sent < BIG - 900_000
 
 
+CANCEL = """
+import ctypes, sys, threading, time
+from pathlib import Path
+from acestep.checkpoints.download import ensure_all
+from acestep.checkpoints.registry import COMPONENTS
+
+class Cancelled(BaseException):
+    pass
+
+def work():
+    try:
+        ensure_all([COMPONENTS["vae"]], Path(sys.argv[1]), progress=lambda *_: started.set())
+    except Cancelled:
+        print(f"{time.monotonic() - asked:.2f}", flush=True)
+
+started, thread = threading.Event(), threading.Thread(target=work)
+thread.start()
+started.wait(30)
+sys.stdin.readline()  # the hub has fallen silent
+asked = time.monotonic()
+ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(Cancelled))
+"""
+
+
+def test_a_cancelled_thread_leaves_a_silent_link_at_once(hub: FakeHub, tmp_path: Path) -> None:
+    """As Cog cancels: an exception set from another thread, which no lock is woken by."""
+    hub.once[HUB_WEIGHTS].append(Fault(drop_after=2_000_000, hold=True))
+    process = subprocess.Popen(
+        [sys.executable, "-c", CANCEL, str(tmp_path)],
+        env=environment(hub.endpoint),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert hub.reached.wait(30)
+    process.stdin.write("\n")
+    process.stdin.flush()
+    assert float(process.stdout.readline()) < 3  # a second of it for its threads
+    hub.gate.set()
+    process.communicate(timeout=30)
+    assert download(hub, tmp_path).returncode == 0
+    assert_ready(tmp_path)
+
+
 def test_an_interrupt_ends_it_and_keeps_what_came(hub: FakeHub, tmp_path: Path) -> None:
     hub.once[HUB_WEIGHTS].append(Fault(drop_after=2_000_000, hold=True))
     process = start(hub, tmp_path)
@@ -178,7 +222,7 @@ def test_an_interrupt_ends_it_and_keeps_what_came(hub: FakeHub, tmp_path: Path) 
     process.send_signal(signal.SIGINT)
     hub.gate.set()
     _, told = process.communicate(timeout=30)
-    assert process.returncode == 130
+    assert process.returncode == 130, told
     assert told == "acestep-download: interrupted; the same command goes on from here\n"
     assert not (tmp_path / "vae").exists()
 

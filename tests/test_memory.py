@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -34,6 +35,24 @@ ABSURD = 1 << 46  # elements; more bytes than a process can address
 MB = 1 << 20
 CPU = torch.device("cpu")
 STAGES = ["encoder", "diffusion", "vae_decode"]
+
+
+@pytest.mark.parametrize(
+    ("error", "full"),
+    [
+        (MemoryError(), True),
+        (torch.cuda.OutOfMemoryError("CUDA out of memory."), True),
+        (RuntimeError("CUDA error: out of memory"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), True),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), True),
+        (OSError(errno.ENOSPC, "No space left on device"), False),
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), False),
+        (ValueError("DefaultCPUAllocator: "), False),
+    ],
+)
+def test_every_wording_of_no_memory_is_known(error: BaseException, full: bool) -> None:
+    assert is_out_of_memory(error) is full
 
 
 def fresh() -> AceStepHandler:

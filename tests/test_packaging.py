@@ -25,7 +25,11 @@ def test_the_image_runs_the_predictor_of_this_folder() -> None:
 
 
 @pytest.mark.parametrize(
-    "package", ["torch", "transformers", "tokenizers", "safetensors", "numpy", "soundfile", "soxr"]
+    "package",
+    (
+        "torch transformers tokenizers safetensors numpy soundfile soxr huggingface_hub httpx2 filelock pydub mutagen "
+        "imageio-ffmpeg rich"
+    ).split(),
 )
 def test_cpu_and_gpu_are_one_world(package: str) -> None:
     assert pins("gpu.txt")[package] == pins("cpu.lock")[package]

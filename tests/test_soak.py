@@ -43,6 +43,5 @@ def test_twenty_songs_leave_no_more_than_two() -> None:
     assert len(songs) == 2
     assert last.memory_mb - second.memory_mb < GROWTH_MB
     assert (last.open_files, last.files) == (second.open_files, second.files)
-    assert (
-        last.threads <= second.threads + 1
-    )  # Cog runs a song on whichever of its threads is free, at times a new one
+    # Cog runs a song on whichever of its threads is free and starts a few more as it likes; a leak adds one per song.
+    assert last.threads - second.threads < SONGS // 3

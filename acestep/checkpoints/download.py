@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +41,8 @@ Progress = Callable[[str, int, int], None]
 WORKERS = 4
 LINK_TRIES, LINK_WAIT_S = 5, 1.0  # attempts in a row that bring nothing; pause, doubled after each
 CONTENT_TRIES = 2
+WAKE_S, LEAVE_S = 0.05, 1.0  # how soon a cancelled caller notices; how long it waits for its threads
+RESERVE_BYTES = 2_000_000_000  # of disk that a download leaves to everybody else
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,25 +194,37 @@ def _right(path: Path, file: RemoteFile) -> StoredFile | None:
 def _check_space(plans: Sequence[_Plan], root: Path) -> None:
     needed = sum(max(0, job.file.size - job.arrived) for plan in plans for job in plan.jobs)
     free = shutil.disk_usage(root).free
-    if needed > free:
+    if needed and needed + RESERVE_BYTES > free:
         raise WeightsError(
-            f"The weights folder {root} has {free / 1e9:.2f} GB of free disk space, "
-            f"the download needs {needed / 1e9:.2f} GB."
+            f"The weights folder {root} has {free / 1e9:.2f} GB of free disk space, the download needs "
+            f"{needed / 1e9:.2f} GB and leaves {RESERVE_BYTES / 1e9:g} GB to everybody else."
         )
 
 
 def _fetch_all(jobs: Sequence[_Job], progress: Progress) -> dict[_Job, StoredFile]:
-    """Fetch several files at once; the first failure stops all, and all of them keep what has arrived."""
+    """Fetch several files at once; the first failure stops all, and all of them keep what has arrived.
+
+    The caller waits in short steps, so that whatever cancels it is heard at once. A thread whose link is silent is
+    left to notice by itself; should it still write, the digests find out.
+    """
     for job in jobs:
         progress(job.label, job.arrived, job.file.size)
     stop = Event()
-    with ThreadPoolExecutor(WORKERS, thread_name_prefix="download") as pool:
-        futures = {pool.submit(_fetch, job, progress, stop): job for job in jobs}
-        try:
-            return {futures[future]: future.result() for future in as_completed(futures)}
-        finally:
-            stop.set()
-            pool.shutdown(cancel_futures=True)
+    pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="download")
+    futures = {pool.submit(_fetch, job, progress, stop): job for job in jobs}
+    try:
+        return {futures[future]: future.result() for future in _as_completed(futures)}
+    finally:
+        stop.set()
+        pool.shutdown(wait=False, cancel_futures=True)
+        wait(futures, LEAVE_S)
+
+
+def _as_completed(futures: Collection[Future[StoredFile]]) -> Iterator[Future[StoredFile]]:
+    pending = set(futures)
+    while pending:
+        done, pending = wait(pending, WAKE_S, FIRST_COMPLETED)
+        yield from done
 
 
 def _fetch(job: _Job, progress: Progress, stop: Event) -> StoredFile:

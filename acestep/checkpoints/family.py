@@ -209,10 +209,7 @@ def _naming(path: Path) -> Iterator[None]:
 
 def _inspect_in(root: Path, row: HubFolder) -> Found:
     """``inspect``, but an embedded row that is somewhere else than below ``root`` is absent."""
-    try:
-        found = inspect(row, root)
-    except OSError as error:
-        return Found(State.INCOMPLETE, root / row.folder, why=f"cannot be read ({error.strerror})")
+    found = inspect(row, root)
     here = root / row.folder
     return found if found.folder == here else Found(State.ABSENT, here, why="is not there")
 

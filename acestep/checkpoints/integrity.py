@@ -139,8 +139,15 @@ def inspect(row: HubFolder, root: Path) -> Found:
     """Look at the folder of ``row`` without the network and without reading the weights.
 
     A folder with a marker is held to it. One without is taken as filled by a person, unless a download of ours began
-    there and did not end.
+    there and did not end. One that cannot be read is incomplete.
     """
+    try:
+        return _inspect(row, root)
+    except OSError as error:
+        return Found(State.INCOMPLETE, root / row.folder, why=f"cannot be read ({error.strerror})")
+
+
+def _inspect(row: HubFolder, root: Path) -> Found:
     folder = folder_of(row, root)
     if not folder.is_dir():
         return Found(State.ABSENT, folder, why="is not there")

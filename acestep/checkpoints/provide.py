@@ -11,11 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
 
-from acestep.checkpoints.download import ensure_all
 from acestep.checkpoints.files import search_roots
 from acestep.checkpoints.integrity import inspect
 from acestep.checkpoints.registry import parts_of
 from acestep.checkpoints.rows import ModelSpec
+from acestep.errors import WeightsError
 
 Say = Callable[[str], None]
 LINE_EVERY_S = 5.0
@@ -33,10 +33,15 @@ def provide(spec: ModelSpec, project_root: Path, say: Say) -> None:
     parts, roots = parts_of(spec), search_roots(project_root)
     if spec.embedded or any(all(inspect(part, root).state.usable for part in parts) for root in roots):
         return
+    from acestep.checkpoints.download import ensure_all  # with the hub's client, which only a download needs
+
     start = time.perf_counter()
     say(f"download: {spec.name} is not in {roots[0]}, about {sum(part.scale.size for part in parts) / 1e9:.1f} GB")
     tally = Tally(say)
-    ensure_all(parts, roots[0], progress=tally.count)
+    try:
+        ensure_all(parts, roots[0], progress=tally.count)
+    except WeightsError as error:
+        raise WeightsError(f"Model not loaded: {spec.name} could not be fetched. {error}") from error
     say(f"download: {spec.name} {tally.arrived:,} bytes {time.perf_counter() - start:.1f} s")
 
 

@@ -70,25 +70,25 @@ class Corpus:
         return chunk.samples[start : start + samples].T.astype(np.float32) / FULL_SCALE
 
 
-def make_corpus(folder: Path, songs: int, workers: int, first_seed: int = 0) -> None:
-    """Render chunks until ``folder`` has at least ``songs`` songs; prints one line per chunk.
+def make_corpus(folder: Path, songs: int, workers: int, chunk: int = SONGS_PER_CHUNK) -> None:
+    """Render the songs of the seeds from 0 on, ``chunk`` of them per file; prints one line per chunk.
 
     Raises:
         WeightsError: there is no sound bank, or no engine to play it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     Renderer()  # what is missing is missed here, once
-    starts = range(first_seed, first_seed + songs, SONGS_PER_CHUNK)
-    wanted = [(folder, start) for start in starts if not _paths(folder, start)[1].is_file()]
+    starts = range(0, songs, chunk)
+    wanted = [(folder, start, chunk) for start in starts if not _paths(folder, start)[1].is_file()]
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
         for number, path in enumerate(pool.imap_unordered(_make_chunk, wanted), 1):
             print(f"{number}/{len(wanted)} {path.name}", flush=True)
 
 
-def _make_chunk(job: tuple[Path, int]) -> Path:
-    folder, start = job
+def _make_chunk(job: tuple[Path, int, int]) -> Path:
+    folder, start, songs = job
     renderer, takes, pieces, position = Renderer(), [], [], 0
-    for seed in range(start, start + SONGS_PER_CHUNK):
+    for seed in range(start, start + songs):
         for kind, tracks, sound in _recordings(renderer, seed):
             takes.append(Take(seed, kind, tracks, position, sound.shape[1]))
             pieces.append((np.clip(sound.T, -1.0, 1.0) * FULL_SCALE).round().astype(np.int16))  # [S, 2]

@@ -66,20 +66,20 @@ class LatentSongs:
             )
 
 
-def make_latents(run: Path, folder: Path, songs: int, workers: int, first_seed: int = 0) -> None:
-    """Render and encode songs until ``folder`` has ``songs`` of them; prints one line per chunk."""
+def make_latents(run: Path, folder: Path, songs: int, workers: int, chunk: int = SONGS_PER_CHUNK) -> None:
+    """Render and encode the songs of the seeds from 0 on, ``chunk`` of them per file; prints one line per chunk."""
     folder.mkdir(parents=True, exist_ok=True)
-    starts = range(first_seed, first_seed + songs, SONGS_PER_CHUNK)
-    wanted = [(run, folder, start) for start in starts if not _index(folder, start).is_file()]
+    starts = range(0, songs, chunk)
+    wanted = [(run, folder, start, chunk) for start in starts if not _index(folder, start).is_file()]
     with multiprocessing.get_context("spawn").Pool(workers, torch.set_num_threads, (1,)) as pool:
         for number, path in enumerate(pool.imap_unordered(_make_chunk, wanted), 1):
             print(f"{number}/{len(wanted)} {path.name}", flush=True)
 
 
-def _make_chunk(job: tuple[Path, Path, int]) -> Path:
-    run, folder, start = job
+def _make_chunk(job: tuple[Path, Path, int, int]) -> Path:
+    run, folder, start, songs = job
     codec, renderer, tensors, entries = Codec(_vae(run)), Renderer(), {}, []
-    for seed in range(start, start + SONGS_PER_CHUNK):
+    for seed in range(start, start + songs):
         score = training_score(seed)
         rendition = renderer.render(score)
         tensors[_name(seed, MIX)] = _encoded(codec, rendition.mix)

@@ -20,7 +20,7 @@ from acestep.constants import AUDIO_CHANNELS, SAMPLE_RATE, TIMBRE_SECONDS
 from acestep.training.embedded import EmbeddedModel
 from acestep.training.examples import draw_example
 from acestep.training.latents import LatentSong, LatentSongs
-from acestep.training.learn.flow import FlowBatch, flow_loss
+from acestep.training.learn.flow import FlowBatch, begin_as_identity, flow_loss
 from acestep.training.learn.trainer import CHECKPOINT, Budget, Figures, Settings, Trainer, averaged_weights
 from acestep.training.sizes import VOCABULARY
 from acestep.training.train_vae import finished_vae
@@ -85,6 +85,7 @@ def new_model(tokens: int, fsq_run: Path, seed: int) -> EmbeddedModel:
     """The untrained model with the trained semantic codec in it; its layers begin as the identity."""
     torch.manual_seed(seed)
     network = EmbeddedModel(tokens)
+    begin_as_identity(network.model)
     semantic = averaged_weights(fsq_run)
     missing, unexpected = network.model.load_state_dict(semantic, strict=False)
     assert not unexpected, unexpected

@@ -38,6 +38,19 @@ class FlowBatch:
     frames: Sequence[int]
 
 
+@torch.no_grad()
+def begin_as_identity(model: AceStepModel) -> None:
+    """Initialise a fresh transformer so that every layer passes its tokens on and the velocity is zero (adaLN-Zero of
+    Peebles and Xie, 2023): nothing has to be unlearnt."""
+    decoder = model.decoder
+    silent = [decoder.proj_out[1], decoder.time_embed.time_proj, decoder.time_embed_r.time_proj]
+    for layer in decoder.layers:
+        layer.scale_shift_table.zero_()
+        silent.append(layer.cross_attn.o_proj)
+    for parameter in (parameter for module in silent for parameter in module.parameters()):
+        parameter.zero_()
+
+
 def noisy(target: Tensor, level: Tensor, noise: Tensor) -> Tensor:
     """``target`` ``[B, T, C]`` at noise ``level`` ``[B]``."""
     level = level[:, None, None]

@@ -1,0 +1,263 @@
+"""The trainers' road from seeds to weights folders: every stage a few steps long, on a soundfont the tests write."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from acestep.conditioning.prompt import lyric_prompt, text_prompt
+from acestep.constants import LATENT_CHANNELS, TIMBRE_FRAMES
+from acestep.errors import WeightsError
+from acestep.handler import AceStepHandler
+from acestep.inference import GenerationConfig, GenerationParams, generate_music
+from acestep.planner.plan import Metadata, Plan
+from acestep.tasks import (
+    COMPLETE_INSTRUCTION,
+    COVER_INSTRUCTION,
+    EXTRACT_INSTRUCTION,
+    LEGO_INSTRUCTION,
+    REPAINT_INSTRUCTION,
+    TEXT2MUSIC_INSTRUCTION,
+)
+from acestep.training import examples as tasks
+from acestep.training.corpus import Corpus, make_corpus
+from acestep.training.distill import distill
+from acestep.training.embedded import EmbeddedModel
+from acestep.training.examples import Example, draw_example, region_mask
+from acestep.training.export import export_family
+from acestep.training.latents import MIX, REST, STEM, LatentSong, LatentSongs, make_latents
+from acestep.training.learn.flow import FlowBatch, begin_as_identity, flow_loss, frame_mask, masked_error, noisy
+from acestep.training.learn.trainer import Budget, Settings
+from acestep.training.render.bank import SETTING
+from acestep.training.songs import HELD_OUT_SEED, SongRecord, record_of, training_score
+from acestep.training.train_dit import Lessons, make_lessons, train_dit
+from acestep.training.train_fsq import SemanticCodec, train_fsq
+from acestep.training.train_vae import finish_vae, train_vae
+
+from soundfont_support import write_soundfont
+
+SETTINGS = Settings(learning_rate=1e-3)
+SONGS = 3
+INSTRUCTIONS = {
+    TEXT2MUSIC_INSTRUCTION,
+    COVER_INSTRUCTION,
+    REPAINT_INSTRUCTION,
+    *(text.split("{")[0] for text in (LEGO_INSTRUCTION, EXTRACT_INSTRUCTION, COMPLETE_INSTRUCTION)),
+}
+
+
+@pytest.fixture(scope="module")
+def family(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders ``corpus``, ``latents`` and ``runs`` with every trainer's first steps."""
+    root = tmp_path_factory.mktemp("family")
+    runs, latents = root / "runs", root / "latents"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(SETTING, str(write_soundfont(root / "tiny.sf2")))
+        make_corpus(root / "corpus", SONGS, 1, chunk=2)
+        corpus = Corpus(root / "corpus")
+        train_vae(corpus, runs / "vae", SETTINGS, Budget(steps=2), 1, "cpu")
+        finish_vae(corpus, runs / "vae")
+        make_latents(runs / "vae", latents, SONGS, 1, chunk=2)
+    songs = LatentSongs(latents)
+    train_fsq(songs, runs / "fsq", SETTINGS, Budget(steps=2), 2, "cpu")
+    lessons = make_lessons(songs, runs / "vae", 2, 0)
+    train_dit(lessons, runs / "fsq", runs / "dit", SETTINGS, Budget(steps=2), "cpu")
+    distill(lessons, runs / "dit", runs / "turbo", SETTINGS, Budget(steps=1), "cpu", 3.0)
+    return root
+
+
+@pytest.fixture(scope="module")
+def songs(family: Path) -> list[LatentSong]:
+    return LatentSongs(family / "latents").songs
+
+
+@pytest.fixture(scope="module")
+def lessons(family: Path) -> Lessons:
+    return make_lessons(LatentSongs(family / "latents"), family / "runs" / "vae", 2, 0)
+
+
+# --- Data ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_corpus_holds_every_song_and_is_not_made_twice(family: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    corpus = Corpus(family / "corpus")
+    takes = [take for _, take in corpus.takes]
+    assert sorted({take.seed for take in takes}) == [0, 1, 2, 3]  # whole chunks
+    assert all(12 <= take.length / 48_000 <= 30 for take in takes)
+    for chunk in corpus.chunks:
+        assert sum(take.length for take in chunk.takes) == len(chunk.samples)
+        assert np.abs(chunk.samples).max() > 3_000
+    crop = corpus.crop(np.random.default_rng(0), 48_000)
+    assert (crop.shape, crop.dtype) == ((2, 48_000), np.float32)
+    assert np.array_equal(crop, corpus.crop(np.random.default_rng(0), 48_000))
+    make_corpus(family / "corpus", SONGS, 1, chunk=2)
+    assert capsys.readouterr().out == ""
+
+
+def test_an_empty_folder_names_the_command(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"python -m acestep.training.corpus"):
+        Corpus(tmp_path)
+    with pytest.raises(WeightsError, match=r"python -m acestep.training.latents"):
+        LatentSongs(tmp_path)
+
+
+def test_records_survive_json_and_held_out_words_are_others() -> None:
+    score = training_score(HELD_OUT_SEED)
+    record, held_out = record_of(score), record_of(score, held_out=True)
+    assert SongRecord.from_dict(record.to_dict()) == record
+    assert record == record_of(training_score(HELD_OUT_SEED))
+    assert not set(record.captions) & set(held_out.captions)
+
+
+def test_latents_of_a_song(songs: list[LatentSong]) -> None:
+    assert len(songs) == SONGS + 1
+    for song in songs:
+        mix = song.latents(MIX)
+        assert mix.shape == (round(song.record.duration * 48_000) // 1920, LATENT_CHANNELS)
+        for track in song.stems:
+            assert track in song.record.tracks
+            assert song.latents(STEM, track).shape == song.latents(REST, track).shape == mix.shape
+    everything = torch.cat([song.latents(MIX) for song in songs])
+    assert 0.3 < everything.std() < 3
+
+
+# --- Examples -----------------------------------------------------------------------------------------------------
+
+
+def test_every_task_is_drawn_and_asked_for_in_its_words(songs: list[LatentSong], lessons: Lessons) -> None:
+    song = next(song for song in songs if song.stems)
+    rng = np.random.default_rng(0)
+    seen = {show(song, rng).instruction.split("drums")[0] for show, _, _ in tasks._TASKS for _ in range(3)}
+    for start in INSTRUCTIONS:
+        assert any(text.startswith(start) for text in seen), start
+    drawn = [draw_example(song, rng, lessons.tokenizer) for _ in range(40)]
+    assert any(example.reference is not None for example in drawn)
+    assert any(example.source is None for example in drawn)
+    assert any(example.region is not None for example in drawn)
+    assert all(len(example.target) == len(song.latents(MIX)) for example in drawn)
+
+
+def test_context_shows_what_a_task_may_see(songs: list[LatentSong], lessons: Lessons) -> None:
+    song = next(song for song in songs if song.stems)
+    mix, tokens = song.latents(MIX), lessons.tokenizer("a", "b")
+    network = EmbeddedModel(lessons.tokenizer.size).eval()
+    example = Example(mix, mix, (60, 120), False, tokens, None)
+    with torch.no_grad():
+        source, mask = network.batch([example], lessons.silence).context[0].chunk(2, dim=-1)
+    assert torch.equal(mask[:, 0], region_mask(len(mix), (60, 120)))
+    assert mask.sum() == 60 * LATENT_CHANNELS
+    assert torch.equal(source[:60], mix[:60])
+    assert torch.equal(source[120:], mix[120:])
+    assert torch.equal(source[60:120], lessons.silence[0, 60:120])
+
+
+def test_training_conditions_are_those_of_inference(songs: list[LatentSong], lessons: Lessons) -> None:
+    """Prompts of different lengths in one batch; each song told exactly what rendering it alone would tell."""
+    torch.manual_seed(0)
+    network = EmbeddedModel(lessons.tokenizer.size).eval()
+    plans = [
+        Plan("calm piano", "[Instrumental]", Metadata(bpm=90, duration=12.0)),
+        Plan("a long caption about drums and bass and strings", "[Verse 1]\nla la la", Metadata(duration=20.0)),
+    ]
+    tokens = [lessons.tokenizer(text_prompt(plan, TEXT2MUSIC_INSTRUCTION), lyric_prompt(plan)) for plan in plans]
+    mixes = [song.latents(MIX) for song in songs[:2]]
+    reference = mixes[1].repeat(9, 1)[:TIMBRE_FRAMES]
+    examples = [
+        Example(mix, None, None, False, ids, timbre)
+        for mix, ids, timbre in zip(mixes, tokens, (None, reference), strict=True)
+    ]
+    with torch.no_grad():
+        batch = network.batch(examples, lessons.silence)
+        for index, (ids, timbre) in enumerate(zip(tokens, (lessons.silence, reference[None]), strict=True)):
+            alone = states_at_inference(network, ids.text, ids.lyric, timbre)
+            length = alone.shape[1]
+            real = batch.states[index : index + 1, :length]
+            assert torch.allclose(real, alone, atol=1e-5)
+            assert batch.state_mask is None or batch.state_mask[index].sum() == length
+
+
+def states_at_inference(
+    network: EmbeddedModel, text: tuple[int, ...], lyric: tuple[int, ...], timbre: torch.Tensor
+) -> torch.Tensor:
+    hidden = network.text(input_ids=torch.tensor([text])).last_hidden_state
+    words = network.text.get_input_embeddings()(torch.tensor([lyric]))
+    masks = [torch.ones(part.shape[:2], dtype=torch.bool) for part in (hidden, words)]
+    order = torch.zeros(1, dtype=torch.long)
+    return network.model.encode_conditions(hidden, masks[0], words, masks[1], timbre, order)[0]
+
+
+# --- Losses -------------------------------------------------------------------------------------------------------
+
+
+def test_noise_and_velocity_follow_the_convention() -> None:
+    data, noise = torch.randn(2, 5, 4), torch.randn(2, 5, 4)
+    level = torch.tensor([0.25, 1.0])
+    x = noisy(data, level, noise)
+    assert torch.allclose(x[1], noise[1])
+    assert torch.allclose(x - level[:, None, None] * (noise - data), data, atol=1e-6)
+
+
+def test_padding_does_not_count() -> None:
+    batch = FlowBatch(torch.zeros(2, 6, 4), torch.zeros(2, 6, 8), torch.zeros(2, 3, 4), None, (6, 3))
+    made = torch.ones(2, 6, 4)
+    made[1, 3:] = 100.0
+    assert masked_error(made, batch.target, frame_mask(batch)) == 1.0
+
+
+def test_the_transformer_learns_one_song_by_heart(lessons: Lessons, songs: list[LatentSong]) -> None:
+    torch.manual_seed(0)
+    network = EmbeddedModel(lessons.tokenizer.size)
+    begin_as_identity(network.model)
+    mix = songs[0].latents(MIX)[:60]
+    batch_of = Example(mix, None, None, False, lessons.tokenizer("x", "y"), None)
+    optimiser = torch.optim.Adam([p for p in network.parameters() if p.requires_grad], 1e-3)
+    losses = []
+    for step in range(60):
+        torch.manual_seed(step % 4)
+        loss = flow_loss(network.model, network.batch([batch_of] * 2, lessons.silence))
+        loss.backward()
+        optimiser.step()
+        optimiser.zero_grad()
+        losses.append(loss.item())
+    assert losses[0] == pytest.approx(1 + mix.square().mean().item(), rel=0.1)  # of a velocity of zero
+    assert sum(losses[-4:]) < 0.6 * sum(losses[:4])
+
+
+def test_codes_while_training_are_the_codes_of_inference(songs: list[LatentSong]) -> None:
+    torch.manual_seed(0)
+    from acestep.models.config import AceStepConfig
+    from acestep.training.sizes import TRANSFORMER
+
+    codec = SemanticCodec(AceStepConfig.from_dict(TRANSFORMER)).eval()
+    latents = songs[0].latents(MIX)[None, :100]
+    with torch.no_grad():
+        codes = codec.tokenizer(latents, latents[:, :5])
+        decoded = codec.detokenizer(codec.tokenizer.quantizer.decode(codes))
+        assert torch.allclose(codec(latents), decoded, atol=1e-5)
+    codec(latents).square().mean().backward()
+    assert codec.tokenizer.quantizer.project_in.weight.grad.abs().sum() > 0
+
+
+# --- Weights folders ----------------------------------------------------------------------------------------------
+
+
+def test_exported_weights_play(family: Path, tmp_path: Path) -> None:
+    written = export_family(family / "runs", tmp_path / "weights")
+    assert {str(folder.relative_to(tmp_path / "weights")) for folder in written} == {
+        "tiny/vae",
+        "tiny",
+        "tiny-base",
+        "tiny/text_encoder",
+    }
+    for folder in written:
+        assert all(path.stat().st_size <= 12 << 20 for path in folder.iterdir() if path.is_file())
+    for model in ("tiny", "tiny-base"):
+        handler = AceStepHandler()
+        handler.initialize_service(tmp_path, model, "cpu")
+        params = GenerationParams(caption="x", duration=10, seed=1, thinking=False, inference_steps=2)
+        result = generate_music(handler, None, params, GenerationConfig(batch_size=1))
+        assert result.success, result.error
+        assert result.audios[0]["tensor"].shape == (2, 480_000)
