@@ -3,7 +3,8 @@
     python -m benchmarks.vae --seconds 10 --dtype float32
 
 Prints one line of JSON; ``ratio`` is theirs over ours, so above 1 we are faster. Ours is what the product runs
-(``Codec``: folded weights, fp32 out); theirs is the whole call a user of diffusers would write.
+(``Codec``: folded weights, fp32 out); theirs is the whole call a user of diffusers would write. ``--ours-only`` needs
+no diffusers and compares nothing.
 """
 
 from __future__ import annotations
@@ -18,8 +19,7 @@ from functools import partial
 from statistics import median
 
 import torch
-from diffusers import AutoencoderOobleck
-from torch import Tensor
+from torch import Tensor, nn
 
 from acestep.audio.codec import Codec
 from acestep.devices import DTYPES
@@ -35,21 +35,22 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parse_arguments(argv)
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
-    ours, theirs = networks(torch.device(arguments.device), DTYPES[arguments.dtype])
+    device, dtype = torch.device(arguments.device), DTYPES[arguments.dtype]
     frames = round(arguments.seconds * CONFIG.frame_rate)
-    runs = {"decode": decoders, "encode": encoders}[arguments.direction](ours, theirs, frames)
-    difference = (runs[0]().float() - runs[1]().float()).abs().max().item()  # and warm both up
-    seconds_ours, seconds_theirs = interleaved(runs, arguments.repeats)
-    result = {
-        "benchmark": "vae",
-        **vars(arguments),
-        "torch": torch.__version__,
-        "ours_s": round(median(seconds_ours), 3),
-        "theirs_s": round(median(seconds_theirs), 3),
-        "ratio": round(median(seconds_theirs) / median(seconds_ours), 2),
-        "ratio_of_fastest": round(min(seconds_theirs) / min(seconds_ours), 2),
-        "max_abs_difference": difference,
-    }
+    shape, both = {
+        "decode": ((1, frames, CONFIG.latent_channels), decoders),
+        "encode": ((1, CONFIG.audio_channels, frames * CONFIG.hop), encoders),
+    }[arguments.direction]
+    runs = both(*networks(device, dtype, ours_only=arguments.ours_only), torch.randn(shape).to(device, dtype))
+    outputs = [run().float() for run in runs.values()]  # and warm up
+    seconds = interleaved(runs, arguments.repeats)
+    result = {"benchmark": "vae", **vars(arguments), "torch": torch.__version__}
+    result |= {f"{name}_s": round(median(taken), 3) for name, taken in seconds.items()}
+    if not arguments.ours_only:
+        ours, theirs = seconds["ours"], seconds["theirs"]
+        result["ratio"] = round(median(theirs) / median(ours), 2)
+        result["ratio_of_fastest"] = round(min(theirs) / min(ours), 2)
+        result["max_abs_difference"] = (outputs[0] - outputs[1]).abs().max().item()
     print(json.dumps(result))
 
 
@@ -61,20 +62,28 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads, for both")
     parser.add_argument("--repeats", type=int, default=5, help="measurements of each, of which the median counts")
+    parser.add_argument("--ours-only", action="store_true", help="without diffusers")
     return parser.parse_args(argv)
 
 
-def networks(device: torch.device, dtype: torch.dtype) -> tuple[Codec, AutoencoderOobleck]:
-    """Both autoencoders with one set of weights."""
+def networks(device: torch.device, dtype: torch.dtype, *, ours_only: bool) -> tuple[Codec, nn.Module | None]:
+    """Our autoencoder, and theirs with the same weights unless it is not wanted."""
+    ours, theirs = Oobleck(CONFIG), None
+    if not ours_only:
+        theirs = their_network()
+        ours.load_state_dict({name: tensor.clone() for name, tensor in theirs.state_dict().items()}, assign=True)
+        for parameter in theirs.parameters():
+            parameter.data = parameter.data.to(device, dtype)
+    return Codec(ours.to(device, dtype).eval().requires_grad_(False).fold()), theirs
+
+
+def their_network() -> nn.Module:
+    """diffusers' autoencoder of the published size, random weights."""
+    from diffusers import AutoencoderOobleck  # what --ours-only does without
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # diffusers builds on torch's first weight norm
-        theirs = AutoencoderOobleck(**published_sizes()).eval().requires_grad_(False)
-    with torch.device("meta"):
-        ours = Oobleck(CONFIG)
-    ours.load_state_dict({name: tensor.clone() for name, tensor in theirs.state_dict().items()}, assign=True)
-    for parameter in theirs.parameters():
-        parameter.data = parameter.data.to(device, dtype)
-    return Codec(ours.to(device, dtype).eval().fold()), theirs
+        return AutoencoderOobleck(**published_sizes()).eval().requires_grad_(False)
 
 
 def published_sizes() -> dict[str, object]:
@@ -84,31 +93,35 @@ def published_sizes() -> dict[str, object]:
     return sizes
 
 
-def decoders(ours: Codec, theirs: AutoencoderOobleck, frames: int) -> tuple[Run, Run]:
-    """Latents to waveform; each network is given its own layout of the same numbers."""
-    weight = next(theirs.parameters())
-    latents = torch.randn(1, frames, CONFIG.latent_channels).to(weight.device, weight.dtype)  # [B, T, C]
+def decoders(ours: Codec, theirs: nn.Module | None, latents: Tensor) -> dict[str, Run]:
+    """Latents ``[B, T, C]`` to waveform; each network is given its own layout of the same numbers."""
     channels_first = latents.mT.contiguous()  # [B, C, T]
-    return partial(ours.decode, latents), lambda: theirs.decode(channels_first).sample
+    runs: dict[str, Run] = {"ours": partial(ours.decode, latents)}
+    return runs if theirs is None else runs | {"theirs": lambda: theirs.decode(channels_first).sample}
 
 
-def encoders(ours: Codec, theirs: AutoencoderOobleck, frames: int) -> tuple[Run, Run]:
-    """Waveform to the mean of the latents' distribution."""
-    weight = next(theirs.parameters())
-    audio = torch.randn(1, CONFIG.audio_channels, frames * CONFIG.hop).to(weight.device, weight.dtype)
-    return partial(ours.encode, audio), lambda: theirs.encode(audio).latent_dist.mean.mT
+def encoders(ours: Codec, theirs: nn.Module | None, audio: Tensor) -> dict[str, Run]:
+    """Waveform ``[B, 2, S]`` to the mean of the latents' distribution."""
+    runs: dict[str, Run] = {"ours": partial(ours.encode, audio)}
+    return runs if theirs is None else runs | {"theirs": lambda: theirs.encode(audio).latent_dist.mean.mT}
 
 
 @torch.inference_mode()
-def interleaved(runs: tuple[Run, Run], repeats: int) -> tuple[list[float], list[float]]:
-    """Seconds of every call; the two take turns, so that whatever else the machine does meets both."""
-    seconds: tuple[list[float], list[float]] = ([], [])
+def interleaved(runs: dict[str, Run], repeats: int) -> dict[str, list[float]]:
+    """Seconds of every call; the runs take turns, so that whatever else the machine does meets all of them."""
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(repeats):
-        for run, measured in zip(runs, seconds, strict=True):
+        for name, run in runs.items():
             start = time.perf_counter()
-            run().cpu()  # waits for a GPU
-            measured.append(time.perf_counter() - start)
+            wait_for(run())
+            seconds[name].append(time.perf_counter() - start)
     return seconds
+
+
+def wait_for(output: Tensor) -> None:
+    """Return when a GPU has finished ``output``; a CPU has already."""
+    if output.is_cuda:
+        torch.cuda.synchronize(output.device)
 
 
 if __name__ == "__main__":

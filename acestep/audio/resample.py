@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 import numpy as np
-import soxr
 
 QUALITY = "VHQ"  # soxr's best recipe; costs a fifth more than HQ
 BLOCK_SAMPLES = 1 << 18  # per piece: keeps soxr's interleaved copies below 4 MiB
@@ -51,6 +50,8 @@ def resample_blocks(blocks: Iterable[np.ndarray], channels: int, from_rate: int,
     if from_rate == to_rate:
         parts = list(blocks)
         return _joined(parts, channels, sum(part.shape[1] for part in parts))
+    import soxr  # the GPU's way of resampling shares ``resampled_length`` and runs where soxr is not
+
     stream = soxr.ResampleStream(from_rate, to_rate, channels, dtype="float32", quality=QUALITY)
     parts, total = [], 0
     for block in blocks:
