@@ -45,7 +45,8 @@ class Predictor(BasePredictor):
 
         Weights that are not here are downloaded first.
         """
-        logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
+        logging.basicConfig(format="%(message)s", force=True)
+        logging.getLogger("acestep").setLevel(logging.INFO)  # other libraries log addresses that are secrets
         self.outputs = OutputFolder()
         self.allow_private = os.environ.get(ALLOW_PRIVATE_URLS) == "1"
         self.llm = LLMHandler()
@@ -130,9 +131,11 @@ class Predictor(BasePredictor):
         bpm: Optional[int] = Input(
             description="Tempo in beats per minute. Not given: open.", default=None, ge=30, le=300
         ),
-        keyscale: str = Input(description="Key, such as C Major, Am, F# minor or Bb maj. Empty: open.", default=""),
+        keyscale: str = Input(
+            description="Key, such as C Major, Am, F# minor or Bb maj. Empty: open.", default="", max_length=64
+        ),
         timesignature: str = Input(
-            description="Beats per bar: 2, 3, 4 or 6 (or 2/4, 3/4, 4/4, 6/8). Empty: open.", default=""
+            description="Beats per bar: 2, 3, 4 or 6 (or 2/4, 3/4, 4/4, 6/8). Empty: open.", default="", max_length=64
         ),
         vocal_language: str = Input(
             description="Language of the singing. unknown: open.",
@@ -193,7 +196,7 @@ class Predictor(BasePredictor):
             description="cover: how much of the recording the song starts from; 0 is none.", default=0.0, ge=0, le=1
         ),
         track_name: str = Input(
-            description="Tracks of lego, extract and complete, such as drums,bass or all.", default=""
+            description="Tracks of lego, extract and complete, such as drums,bass or all.", default="", max_length=256
         ),
         mix: bool = Input(
             description="Return the new track summed with the recording instead of alone.", default=False
@@ -228,6 +231,7 @@ class Predictor(BasePredictor):
         seeds: str = Input(
             description="One seed per song of a batch, such as 42,123,456; missing ones are random. Wins over seed.",
             default="",
+            max_length=256,
         ),
         variation_seed: Optional[int] = Input(
             description="Seed of a second noise that is mixed into the first. Not given or -1: random.",
@@ -274,6 +278,7 @@ class Predictor(BasePredictor):
         timesteps: str = Input(
             description="Own noise levels, falling, such as 0.97,0.76,0.5,0.28,0.085; replaces infer_steps and shift.",
             default="",
+            max_length=8192,
         ),
         use_adg: bool = Input(description="Angle-based guidance instead of apg (sft and base).", default=False),
         cfg_interval_start: float = Input(
@@ -311,7 +316,7 @@ class Predictor(BasePredictor):
             description="v1-3.5B only: guidance never falls below this.", default=3.0, ge=0, le=30
         ),
         oss_steps: str = Input(
-            description="v1-3.5B only: own step numbers, rising from 1, such as 1,10,20.", default=""
+            description="v1-3.5B only: own step numbers, rising from 1, such as 1,10,20.", default="", max_length=2048
         ),
         dcw_mode: str = Input(
             description="Wavelet correction of the euler solver.",

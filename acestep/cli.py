@@ -34,7 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code.
     """
     arguments = _parser().parse_args(argv)
-    logging.basicConfig(level=logging.INFO if arguments.verbose else logging.WARNING, format="acestep: %(message)s")
+    logging.basicConfig(format="acestep: %(message)s")
+    logging.getLogger("acestep").setLevel(logging.INFO if arguments.verbose else logging.WARNING)
     as_json = getattr(arguments, "json", False)
     return finish_command("acestep", partial(arguments.run, arguments), as_json=as_json)
 

@@ -7,19 +7,19 @@ prediction after the next one starts. A prediction that fails or is cancelled le
 
 from __future__ import annotations
 
-import ctypes
 import re
 import shutil
 import tempfile
 import weakref
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from acestep.errors import InputError, OutputError
+from acestep.devices import trim_host
+from acestep.errors import DeviceMemoryError, InputError, OutputError
 from acestep.inference import GenerationParams, GenerationResult
 from acestep.net.fetch import fetch
 
@@ -28,6 +28,7 @@ _KEPT = 2
 _BAR = 10
 _FILES = ("src_audio", "reference_audio")  # parameters that are files
 _DELIVERABLE = ("data:", "https://", "http://")
+_OUTPUTS = "acestep-outputs-"
 _SUFFIX = re.compile(r"\.\w{1,8}$", re.ASCII)
 INPUT_NAMES = {  # parameter of the Python API -> input of predict.py, where they differ
     "task_type": "task",
@@ -38,6 +39,10 @@ INPUT_NAMES = {  # parameter of the Python API -> input of predict.py, where the
     "audio_format": "output_format",
     "repainting_start": "inpaint_start_time",
     "repainting_end": "inpaint_end_time",
+}
+MEMORY_ADVICE = {  # what a caller of the Python API could change -> what one of this door can
+    "a duration below": "an audio_duration below",
+    "offload_to_cpu=True": "a server with ACESTEP_OFFLOAD=1",
 }
 
 
@@ -52,24 +57,28 @@ def memory_returned() -> Iterator[None]:
     try:
         yield
     finally:
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's; other systems keep no such stock
-        if trim is not None:
-            trim(0)
+        trim_host()
 
 
 class OutputFolder:
     """A private folder with one sub-folder per prediction; only the last two stay, and none when the process ends."""
 
     def __init__(self) -> None:
-        self._root = Path(tempfile.mkdtemp(prefix="acestep-outputs-"))
         self._kept: list[Path] = []
-        weakref.finalize(self, shutil.rmtree, self._root, ignore_errors=True)
+        self._root = self._new_root()
 
     def fresh(self) -> Path:
-        """A new empty folder; the ones nobody can be reading any more are deleted."""
+        """A new empty folder; the ones nobody can be reading any more are deleted.
+
+        Raises:
+            OutputError: the disk is full, or takes no folder for another reason.
+        """
         while len(self._kept) >= _KEPT:
             shutil.rmtree(self._kept.pop(0), ignore_errors=True)
-        self._kept.append(Path(tempfile.mkdtemp(dir=self._root)))
+        with _disk_faults("make a folder for the songs"):
+            if not self._root.is_dir():  # what cleans up temporary files thought it forgotten
+                self._root = self._new_root()
+            self._kept.append(Path(tempfile.mkdtemp(dir=self._root)))
         return self._kept[-1]
 
     @contextmanager
@@ -82,6 +91,11 @@ class OutputFolder:
             self._kept.remove(folder)
             shutil.rmtree(folder, ignore_errors=True)
             raise
+
+    def _new_root(self) -> Path:
+        root = Path(tempfile.mkdtemp(prefix=_OUTPUTS))
+        weakref.finalize(self, shutil.rmtree, root, ignore_errors=True)
+        return root
 
 
 def keep_text(predict: Callable[..., Any], *inputs: str) -> None:
@@ -106,7 +120,7 @@ def file_url(field: str, value: object) -> str | None:
     if value is None:
         return None
     if not (isinstance(value, str) and value.startswith(_DELIVERABLE)):
-        raise InputError(f"{field} must be sent as a data: URI or an https: URL.", field=field)
+        raise InputError(f"{field} must be sent as a data: URI or an https: URL (http: works too).", field=field)
     return value
 
 
@@ -119,9 +133,12 @@ def fetched(params: GenerationParams, *, allow_private: bool) -> Iterator[Genera
 
     Raises:
         InputError: a file cannot be had; speaks of this door's inputs.
+        OutputError: this machine's disk does not take it.
     """
     urls = {name: url for name in _FILES if (url := getattr(params, name))}
-    with tempfile.TemporaryDirectory(prefix="acestep-inputs-") as folder:
+    with ExitStack() as stack:
+        with _disk_faults("make a folder for the received files"):
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="acestep-inputs-"))
         files = {}
         for name, url in urls.items():
             print_progress(0.0, f"receiving {INPUT_NAMES.get(name, name)}")
@@ -136,7 +153,8 @@ def deliver(result: GenerationResult, *, return_all: bool, score: bool) -> Path:
 
     Raises:
         AceStepError: the error of a failed result, speaking of this door's inputs.
-        OutputError: a file is missing or empty, which Cog would deliver as success without output.
+        OutputError: a file is missing or empty, which Cog would deliver as success without output; the zip does not
+            fit on the disk.
     """
     with cog_names():
         result.check()
@@ -169,6 +187,11 @@ def cog_names() -> Iterator[None]:
             raise
         text = re.sub(rf"(^|: ){error.field}\b", rf"\g<1>{name}", str(error), count=1)  # the sentence's subject
         raise type(error)(text, field=name, value=error.value) from error
+    except DeviceMemoryError as error:
+        text = str(error)
+        for python, cog in MEMORY_ADVICE.items():
+            text = text.replace(python, cog)
+        raise DeviceMemoryError(text) from error
 
 
 def print_progress(share: float, stage: str) -> None:
@@ -204,10 +227,19 @@ def numbers(field: str, text: str, kind: type[Number]) -> list[Number] | None:
 
 def _zip(paths: list[Path]) -> Path:
     bundle = paths[0].with_name("songs.zip")
-    with zipfile.ZipFile(bundle, "w", zipfile.ZIP_STORED) as archive:
+    with _disk_faults(f"write {bundle.name!r}"), zipfile.ZipFile(bundle, "w", zipfile.ZIP_STORED) as archive:
         for index, path in enumerate(paths):
             archive.write(path, f"{index:02d}-{path.name}")
     return bundle
+
+
+@contextmanager
+def _disk_faults(work: str) -> Iterator[None]:
+    """What the disk does not take is the server's trouble, told in one sentence: cannot `work`."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"cannot {work}: {error.strerror}.") from error
 
 
 def _suffix(url: str) -> str:

@@ -209,6 +209,11 @@ def free_cache() -> None:
     """Give back what PyTorch holds for later on the GPU, and what the C library holds on the host where it can."""
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()
+    trim_host()
+
+
+def trim_host() -> None:
+    """Give back what the C library keeps of freed memory, where it can be asked to."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's own; others give back unasked
     if trim is not None:
         trim(0)

@@ -7,7 +7,7 @@
     ├── WeightsError          missing, truncated or mismatched weight files (names all of them)
     ├── NotLoadedError        a model is needed that no one has loaded
     ├── GenerationError       the networks ran and produced something that is not music (NaN, silence)
-    ├── OutputError           the finished audio cannot be written (folder, disk, encoder)
+    ├── OutputError           a file cannot be written on this machine (folder, disk, encoder)
     ├── DeviceError           the asked-for device or dtype does not exist on this machine
     │   └── DeviceMemoryError the device ran out of memory (says what would fit)
     └── CancelledError        the caller asked to stop
@@ -20,6 +20,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Self
+
+_LONGEST_SHOWN = 80  # characters of a value in a message; of a longer one, the first of them
+_CUT = 60
 
 
 class AceStepError(Exception):
@@ -42,13 +45,14 @@ class InputError(AceStepError):
 
     @classmethod
     def must(cls, field: str, rule: str, value: object) -> Self:
-        """``{field} must {rule}, not {value!r}.``"""
-        return cls(f"{field} must {rule}, not {value!r}.", field=field, value=value)
+        """``{field} must {rule}, not {value}.``, the value cut by `shown`."""
+        return cls(f"{field} must {rule}, not {shown(value)}.", field=field, value=value)
 
     @classmethod
     def unknown(cls, field: str, value: object, allowed: Iterable[str]) -> Self:
-        """``{field} {value!r} is unknown; choose one of: ...``"""
-        return cls(f"{field} {value!r} is unknown; choose one of: {', '.join(allowed)}.", field=field, value=value)
+        """``{field} {value} is unknown; choose one of: ...``, the value cut by `shown`."""
+        choices = ", ".join(allowed)
+        return cls(f"{field} {shown(value)} is unknown; choose one of: {choices}.", field=field, value=value)
 
 
 class AudioError(InputError):
@@ -72,7 +76,7 @@ class GenerationError(AceStepError):
 
 
 class OutputError(AceStepError):
-    """The finished audio cannot be written; nothing is left behind."""
+    """A file cannot be written on this machine, for no fault of who asked; nothing is left behind."""
 
 
 class DeviceError(AceStepError):
@@ -85,3 +89,14 @@ class DeviceMemoryError(DeviceError):
 
 class CancelledError(AceStepError):
     """The caller asked to stop before the song was finished."""
+
+
+def shown(value: object) -> str:
+    """A value as messages show it: its ``repr``; one of more than 80 characters is cut and says how many it has."""
+    text = value if isinstance(value, str) else repr(value)
+    if len(text) <= _LONGEST_SHOWN:
+        return repr(value)
+    start = text[:_CUT]
+    return (
+        f"{start!r}... ({len(text)} characters)" if isinstance(value, str) else f"{start}... ({len(text)} characters)"
+    )

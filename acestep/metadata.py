@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from acestep.constants import ACCIDENTALS, BPM_MAX, BPM_MIN, LANGUAGES, MODES, NOTES, TIME_SIGNATURES
-from acestep.errors import InputError
+from acestep.errors import InputError, shown
 
 _NOT_GIVEN = {"", "n/a", "none", "auto"}
 _KEY = re.compile(
@@ -46,7 +46,7 @@ def parse_keyscale(text: str) -> str:
     match = _KEY.fullmatch(given) or _KEY.fullmatch(given[0] + given[1:].lower())
     if match is None:
         raise InputError(
-            f"keyscale {text!r} is not a key; write a note {NOTES[0]} to {NOTES[-1]}, an optional # or b, and "
+            f"keyscale {shown(text)} is not a key; write a note {NOTES[0]} to {NOTES[-1]}, an optional # or b, and "
             "major or minor, such as 'F# minor' or 'Bb major'.",
             field="keyscale",
             value=text,

@@ -27,6 +27,7 @@ from urllib.parse import unquote, urlsplit
 from acestep.checkpoints.rows import HubFolder
 
 UNPINNED_COMMIT = "c" * 40
+SIGNATURE = "SECRETMARK"  # in the query of the addresses of large files
 BIG = 3_000_000  # bytes of a weights file: several pieces of the downloader
 _LARGE = (".safetensors", ".pt")
 
@@ -61,6 +62,7 @@ class Seen:
     path: str
     range: str | None
     authorization: str | None
+    query: str
 
 
 @dataclass
@@ -156,7 +158,9 @@ class _Handler(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         path = unquote(url.path)
         headers = self.headers
-        self.hub.seen.append(Seen(self.origin, self.command, path, headers["Range"], headers["Authorization"]))
+        self.hub.seen.append(
+            Seen(self.origin, self.command, path, headers["Range"], headers["Authorization"], url.query)
+        )
         try:
             self._route(path)
         except (BrokenPipeError, ConnectionResetError):
@@ -216,7 +220,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         sha256 = hashlib.sha256(data).hexdigest()
         headers |= {"X-Linked-Size": str(len(data)), "X-Linked-Etag": f'"{sha256}"'}
-        self._answer(302, headers | {"Location": f"{self.hub.cdn}/cdn/{name}/{path}"}, b"")
+        self._answer(302, headers | {"Location": f"{self.hub.cdn}/cdn/{name}/{path}?Signature={SIGNATURE}"}, b"")
 
     def _body(self, path: str, data: bytes, headers: dict[str, str]) -> None:
         fault = self.hub.fault(path) if self.command == "GET" else Fault()

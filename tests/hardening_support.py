@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import resource
 import socket
 import ssl
 import threading
@@ -135,3 +136,22 @@ def tone(seconds: float = 2.0, rate: int = 48_000, kind: str = "WAV") -> bytes:
     file = io.BytesIO()
     sf.write(file, 0.2 * np.sin(np.arange(round(seconds * rate)) / 20), rate, format=kind)
     return file.getvalue()
+
+
+@contextmanager
+def limited(process: int, kind: int, limit: int) -> Iterator[None]:
+    """A process (0: this one) with less of something in the block; `kind` is one of `resource.RLIMIT_*`."""
+    before = resource.prlimit(process, kind)
+    resource.prlimit(process, kind, (limit, before[1]))
+    try:
+        yield
+    finally:
+        resource.prlimit(process, kind, before)
+
+
+def wait_until(happened: Callable[[], bool], timeout: float = 60.0) -> None:
+    """Returns as soon as it happened; fails the test after `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    while not happened():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)

@@ -22,7 +22,9 @@ from acestep.cog_door import (
     print_progress,
     record_timings,
 )
-from acestep.errors import InputError, NotLoadedError, OutputError
+from acestep.cogrun.schema import PROJECT, openapi_document
+from acestep.cogrun.static import read_signature
+from acestep.errors import DeviceMemoryError, InputError, NotLoadedError, OutputError
 from acestep.inference import GenerationParams
 from acestep.result import GenerationResult
 
@@ -58,6 +60,17 @@ def test_a_folder_that_somebody_cleaned_up_is_no_error() -> None:
     folder = OutputFolder()
     shutil.rmtree(folder.fresh())
     assert all(folder.fresh().is_dir() for _ in range(3))
+
+
+def test_a_root_that_somebody_cleaned_up_is_made_again() -> None:
+    folder = OutputFolder()
+    first = folder.fresh()
+    shutil.rmtree(first.parent)
+    songs = [song(folder) for _ in range(3)]
+    assert [path.exists() for path in songs] == [False, True, True]
+    del folder
+    gc.collect()
+    assert not any(path.parent.parent.exists() for path in songs)
 
 
 def test_the_first_song_is_delivered() -> None:
@@ -121,7 +134,9 @@ def test_only_urls_are_files() -> None:
     for text in ("data:audio/wav;base64,AA==", "https://example.com/a.wav", "http://example.com/a.wav"):
         assert file_url("input_audio", text) == text
     for value in ("/etc/hostname", "file:///etc/hostname", "HTTP://127.0.0.1/", "ftp://x/y", "", "x", Path("/tmp/x")):
-        with pytest.raises(InputError, match="input_audio must be sent as a data: URI or an https: URL"):
+        with pytest.raises(
+            InputError, match=r"^input_audio must be sent as a data: URI or an https: URL \(http: works too\)\.$"
+        ):
             file_url("input_audio", value)
 
 
@@ -189,6 +204,29 @@ def test_numbers_in_text() -> None:
         numbers("seeds", "1.5", int)
 
 
+def test_long_text_is_not_sent_back() -> None:
+    assert str(InputError.must("x", "be short", "y" * 80)) == f"x must be short, not '{'y' * 80}'."
+    assert str(InputError.must("x", "be short", "y" * 81)) == f"x must be short, not '{'y' * 60}'... (81 characters)."
+    assert str(InputError.unknown("x", "y" * 9999, ["a"])) == (
+        f"x '{'y' * 60}'... (9999 characters) is unknown; choose one of: a."
+    )
+    assert (
+        str(InputError.must("x", "be short", [1] * 100))
+        == f"x must be short, not [{'1, ' * 19}1,... (300 characters)."
+    )
+    with pytest.raises(InputError, match=r"^seeds must be numbers .*\.\.\. \(100000 characters\)\.$") as caught:
+        numbers("seeds", "x" * 100_000, int)
+    assert caught.value.value == "x" * 100_000
+
+
+def test_every_text_has_a_longest_length() -> None:
+    document = openapi_document(read_signature(PROJECT / "predict.py"))
+    inputs = document["components"]["schemas"]["Input"]["properties"]
+    texts = {name: row for name, row in inputs.items() if row.get("type") == "string" and "format" not in row}
+    assert "keyscale" in texts
+    assert [name for name, row in texts.items() if "maxLength" not in row] == []
+
+
 def test_progress_lines_are_what_clients_parse(capsys: pytest.CaptureFixture[str]) -> None:
     for share in (0.02, 0.45, 1.0):
         print_progress(share, "denoising step 4/8")
@@ -197,3 +235,11 @@ def test_progress_lines_are_what_clients_parse(capsys: pytest.CaptureFixture[str
         " 45%|####      | 45/100 [denoising step 4/8]\n"
         "100%|##########| 100/100 [denoising step 4/8]\n"
     )
+
+
+def test_memory_advice_is_what_a_caller_of_this_door_can_follow() -> None:
+    said = "Memory ran out; try a batch_size below 2, a duration below 600 s or offload_to_cpu=True."
+    with pytest.raises(DeviceMemoryError) as caught, cog_names():
+        raise DeviceMemoryError(said)
+    wanted = "a batch_size below 2, an audio_duration below 600 s or a server with ACESTEP_OFFLOAD=1."
+    assert str(caught.value).endswith(wanted)

@@ -22,7 +22,7 @@ from download_support import (
     complaint,
     download,
 )
-from fake_hub import FakeHub, Fault, serving
+from fake_hub import SIGNATURE, FakeHub, Fault, serving
 
 
 @pytest.fixture
@@ -70,6 +70,18 @@ def test_the_token_opens_the_hub_and_stays_with_it(hub: FakeHub, tmp_path: Path)
     assert {seen.authorization for seen in asked if seen.origin == "hub"} == {f"Bearer {TOKEN}"}
     assert {seen.authorization for seen in asked if seen.origin == "cdn"} == {None}
     assert not any(TOKEN in path.read_text(errors="replace") for path in tmp_path.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("level", ["INFO", "DEBUG"])
+@pytest.mark.parametrize("gated", [False, True])
+def test_no_log_gets_a_token_or_a_signed_address(hub: FakeHub, tmp_path: Path, level: str, gated: bool) -> None:
+    """Whatever a program logs: not the query of a redirect, not a token that a refusal echoes."""
+    bundle(hub).token, bundle(hub).gated = TOKEN, gated
+    done = download(hub, tmp_path, before=f"import logging; logging.basicConfig(level={level!r})", HF_TOKEN=TOKEN)
+    assert done.returncode == (1 if gated else 0)
+    assert {seen.query for seen in hub.bodies(HUB_WEIGHTS)} == (set() if gated else {f"Signature={SIGNATURE}"})
+    for secret in (SIGNATURE, TOKEN):
+        assert secret not in done.stdout + done.stderr
 
 
 def test_a_token_that_cannot_be_sent(hub: FakeHub, tmp_path: Path) -> None:

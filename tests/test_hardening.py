@@ -7,21 +7,20 @@ import io
 import resource
 import secrets
 import shutil
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import soundfile as sf
 
 from acestep.cogrun.schema import PROJECT
+from acestep.cogrun.server import LogLine
 from acestep.errors import InputError
 from acestep.net.url import ALLOW_PRIVATE_URLS
 from acestep.output.tags import read_recipe
 
-from cog_server import PAUSE_S, TERMINAL, CogServer, Json, WebhookSink, data_uri, decoded
-from hardening_support import FileHost, answering, dripping, hosting, tone
+from cog_server import TERMINAL, CogServer, Json, WebhookSink, data_uri, decoded
+from hardening_support import FileHost, answering, dripping, hosting, limited, tone, wait_until
 
 SECRETS = {"HF_TOKEN": "hf_marker0", "REPLICATE_API_TOKEN": "r8_marker1", "WEBHOOK_AUTH_TOKEN": "marker2"}
 URL_SECRETS = ("marker3", "marker4", "marker5", "marker6")
@@ -38,8 +37,15 @@ ANSWERS = {
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[CogServer]:
+def setup_log() -> list[LogLine]:
+    """What the server logged until it was ready; it forgets its oldest lines."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def server(setup_log: list[LogLine]) -> Iterator[CogServer]:
     with CogServer(PROJECT, {"ACESTEP_MODEL": "tiny", ALLOW_PRIVATE_URLS: "1", **SECRETS}) as running:
+        setup_log += running.runtime.log
         yield running
 
 
@@ -78,13 +84,6 @@ def failure(server: CogServer, **inputs: object) -> str:
     assert answer["status"] == "failed"
     assert answer.get("output") is None
     return answer["error"]
-
-
-def wait_until(happened: Callable[[], bool], timeout: float = 60.0) -> None:
-    deadline = time.monotonic() + timeout
-    while not happened():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(PAUSE_S)
 
 
 # --- files in ---------------------------------------------------------------------------------------------------
@@ -176,14 +175,18 @@ def test_our_client_sends_no_id_that_is_a_path(server: CogServer, identifier: st
 
 
 def test_an_id_that_is_a_path_gets_none_of_our_files(server: CogServer) -> None:
-    """Cog makes the folder (a gateway must refuse such ids); what the model writes stays where it always is."""
+    """Cog makes a folder there (a gateway must refuse such ids); what the model writes stays where it always is."""
     outside = Path("/tmp") / f"acestep-test-{secrets.token_hex(8)}"
     body = {"id": f"../../../tmp/{outside.name}", "input": SONG}
     try:
         assert server.runtime.client.wait_idle(10)
+        before = server.files()
         reply = server.runtime.client.request("POST", "/predictions", body, timeout=60)
         assert reply.body["status"] == "succeeded"
+        assert outside.is_dir()
         assert [path for path in outside.rglob("*") if not path.is_dir()] == []
+        songs = [path for path in server.files() - before if path.is_file()]
+        assert [(path.suffix, path.parent.parent.name[:16]) for path in songs] == [(".wav", "acestep-outputs-")]
     finally:
         shutil.rmtree(outside, ignore_errors=True)
 
@@ -262,21 +265,22 @@ def test_cancel(server: CogServer, host: FileHost, stage: str) -> None:
 # --- a full disk, an empty memory -------------------------------------------------------------------------------
 
 
-@contextmanager
-def limited(process: int, kind: int, limit: int) -> Iterator[None]:
-    before = resource.prlimit(process, kind)
-    resource.prlimit(process, kind, (limit, before[1]))
-    try:
-        yield
-    finally:
-        resource.prlimit(process, kind, before)
-
-
 @pytest.mark.usefixtures("unharmed")
 @pytest.mark.parametrize("kind", ["wav", "flac", "ogg", "mp3", "m4a"])
 def test_a_full_disk(server: CogServer, kind: str) -> None:
     with limited(server.worker, resource.RLIMIT_FSIZE, 50_000):
         assert "OutputError: cannot write " in failure(server, output_format=kind)
+
+
+@pytest.mark.usefixtures("unharmed")
+def test_a_disk_that_is_full_before_and_after_the_music(server: CogServer, host: FileHost) -> None:
+    with limited(server.worker, resource.RLIMIT_FSIZE, 50_000):
+        for url in (data_uri(tone(2)), host.url("/song")):
+            error = failure(server, reference_audio=url)
+            assert error.endswith("OutputError: cannot write a received file: File too large.")
+    with limited(server.worker, resource.RLIMIT_FSIZE, 3_000_000):  # one song of 10 s fits, two in one file do not
+        error = failure(server, batch_size=2, return_all=True)
+    assert error.endswith("OutputError: cannot write 'songs.zip': File too large.")
 
 
 @pytest.mark.usefixtures("unharmed")
@@ -291,8 +295,9 @@ def test_memory_that_runs_out(server: CogServer) -> None:
 # --- secrets ----------------------------------------------------------------------------------------------------
 
 
-def test_secrets_stay_secret(server: CogServer, host: FileHost, tmp_path: Path) -> None:
-    """After all the tests above: no token of the environment or of a URL in anything that left the process."""
+def test_secrets_stay_secret(server: CogServer, setup_log: list[LogLine], host: FileHost, tmp_path: Path) -> None:
+    """No token of the environment or of a URL in anything that left the process, from its start to a song."""
+    last = server.runtime.log[-1]
     song = {**SONG, "output_format": "flac", "prompt": "https://marker5:marker6@example.com/ in the rain"}
     good = server.predict({**song, "reference_audio": host.url("/marker3/song.wav?sig=marker4")})
     assert good["status"] == "succeeded"
@@ -308,6 +313,8 @@ def test_secrets_stay_secret(server: CogServer, host: FileHost, tmp_path: Path) 
         )
     ]
     assert [answer["status"] for answer in bad] == ["failed"] * 4
-    told = [good["logs"], good["metrics"], read_recipe(path), bad, server.runtime.log, server.health()]
+    log = server.runtime.log
+    assert any(line is last for line in log), "the log has forgotten the beginning of this test"
+    told = [good["logs"], good["metrics"], read_recipe(path), bad, setup_log, log, server.health()]
     for marker in (*SECRETS.values(), *URL_SECRETS):
         assert marker not in repr(told), marker

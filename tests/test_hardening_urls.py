@@ -152,6 +152,8 @@ def test_a_name_with_a_private_address_is_refused(
         ("//localhost:{port}/song.wav", "leads to 'localhost'"),
         ("http://me:word@songs.example:{port}/song.wav", "must not carry a user name"),
         ("file:///etc/hostname", "must begin with https"),
+        ("http://[::1", "is redirected to something that is not a URL"),
+        ("http://[x]/", "is redirected to something that is not a URL"),
     ],
 )
 def test_a_redirect_is_judged_like_the_first_url(
@@ -253,36 +255,3 @@ def test_who_is_cancelled_leaves_at_once_and_hangs_up(host: FileHost, tmp_path: 
     assert ended == [KeyboardInterrupt]
     assert list(tmp_path.iterdir()) == []
     assert not any(thread.name.startswith("fetch") for thread in threading.enumerate())
-
-
-@pytest.mark.parametrize(
-    ("uri", "data"),
-    [
-        ("data:audio/wav;base64,YWJj", b"abc"),
-        ("data:;base64,YWJj", b"abc"),
-        ("data:text/html;charset=utf-8;BASE64,YWJj", b"abc"),
-        ("data:audio/wav;base64,YW\nJj", b"abc"),
-        ("data:audio/wav;base64,YWI%3D", b"ab"),
-        ("data:audio/wav,a%00b", b"a\0b"),
-        ("data:,a,b", b"a,b"),
-    ],
-)
-def test_data_uris(tmp_path: Path, uri: str, data: bytes) -> None:
-    assert fetch(uri, tmp_path / "song", field="x").read_bytes() == data
-
-
-@pytest.mark.parametrize(
-    ("uri", "sentence"),
-    [
-        ("data:audio/wav;base64", "has no comma before the data"),
-        ("data:audio/wav;base64,", "is a data: URI without data"),
-        ("data:audio/wav;base64,YW*Jj", "is a data: URI that is not valid base64"),
-        ("data:audio/wav;base64,YWJ", r"is a data: URI that is not valid base64 \(Incorrect padding\)"),
-        ("data:audio/wav;base64,ü", "is a data: URI that is not valid base64"),
-        ("data:," + "x" * 1001, "holds more than 0.000953674 MiB"),
-    ],
-)
-def test_bad_data_uris(tmp_path: Path, uri: str, sentence: str) -> None:
-    with pytest.raises(InputError, match=f"^x: the URL .*{sentence}"):
-        fetch(uri, tmp_path / "song", field="x", limits=SMALL)
-    assert list(tmp_path.iterdir()) == []

@@ -27,8 +27,8 @@ def test_the_image_runs_the_predictor_of_this_folder() -> None:
 @pytest.mark.parametrize(
     "package",
     (
-        "torch transformers tokenizers safetensors numpy soundfile soxr huggingface_hub httpx2 filelock pydub mutagen "
-        "imageio-ffmpeg rich"
+        "torch transformers tokenizers safetensors numpy soundfile soxr huggingface_hub httpx2 filelock pydub "
+        "mutagen imageio-ffmpeg rich"
     ).split(),
 )
 def test_cpu_and_gpu_are_one_world(package: str) -> None:

@@ -159,4 +159,5 @@ def test_every_length_limit_is_known(inputs: dict[str, Any]) -> None:
     limits = {name: shown["maxLength"] for name, shown in inputs.items() if "maxLength" in shown}
     texts = {"prompt": 2048, "lyrics": 4096, "style_prompt": 2048, "style_lyrics": 4096, "instruction": 512}
     others = {"audio_codes": 100_000, "lm_negative_prompt": 2048, "simple_query": 2048, "lora_name_or_path": 500}
-    assert limits == texts | others
+    lists = {"track_name": 256, "seeds": 256, "timesteps": 8192, "oss_steps": 2048}
+    assert limits == texts | others | lists | {"keyscale": 64, "timesignature": 64}

@@ -91,7 +91,7 @@ def test_a_reference_can_be_sent_as_data(server: CogServer, tmp_path: Path) -> N
         ({"task": "lego"}, "task 'lego' is not available in this version yet"),
         ({"thinking": True}, "thinking=True needs a language model"),
         ({"model": "acestep-v15-xl-base", "keyscale": "H"}, "keyscale 'H' is not a key"),
-        ({"model": "acestep-v15-xl-base"}, "Model not loaded: acestep-v15-xl-base could not be fetched."),
+        ({"model": "acestep-v15-xl-base"}, "Model not loaded: acestep-v15-xl-base needs the folders"),
         ({"seeds": "1,x"}, "seeds must be numbers separated by commas, not '1,x'"),
         ({"reference_audio": "/etc/hostname"}, "reference_audio must be sent as a data: URI or an https: URL"),
         ({"lm_model": "tiny"}, "lm_model_path 'tiny' cannot be loaded"),

@@ -1,12 +1,14 @@
 """The model hub: what a repository holds, and bytes of one file. The only module that talks to it.
 
 In: a registry row. Out: file descriptions with sizes and digests; bytes appended to a file. Every failure becomes one
-sentence without the library's own text, which may hold signed addresses or echo a token. Refuses to know folders,
-retries and locks. Token, endpoint and timeouts are the library's: ``HF_TOKEN``, ``HF_ENDPOINT``, ``HF_HUB_*``.
+sentence without the library's own text, which may hold signed addresses or echo a token; nor does a log get those.
+Refuses to know folders, retries and locks. Token, endpoint and timeouts are the library's: ``HF_TOKEN``,
+``HF_ENDPOINT``, ``HF_HUB_*``.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,6 +32,7 @@ from acestep.checkpoints.rows import HubFolder
 from acestep.errors import WeightsError
 
 _CHUNK = 1 << 20
+_TALKATIVE = ("httpx2", "httpcore2")  # the library's client: logs every address with its query, and every header
 _PARTIAL, _NO_ACCESS, _RANGE_REFUSED = 206, (401, 403), 416
 
 
@@ -122,6 +125,7 @@ def _remote_file(sibling: RepoSibling, subfolder: str) -> RemoteFile | None:
 def _explained(row: HubFolder, what: str) -> Iterator[None]:
     """Turn what the library raises into one sentence of ours."""
     failed = f"Cannot download {row.name}"
+    _hush()
     try:
         yield
     except HfHubHTTPError as error:
@@ -135,6 +139,17 @@ def _explained(row: HubFolder, what: str) -> Iterator[None]:
         ) from None
     except (ValueError, KeyError):
         raise WeightsError(f"{failed}: the answer of {_host()} is not that of a model hub.") from None
+
+
+def _hush() -> None:
+    """Leave a log the warnings of the HTTP client only: large files are reached by redirects to signed addresses.
+
+    At every request, because a program may set up its logging at any time; a level that somebody gave to these very
+    loggers stays.
+    """
+    for logger in map(logging.getLogger, _TALKATIVE):
+        if logger.level == logging.NOTSET:
+            logger.setLevel(logging.WARNING)
 
 
 def _refusal(error: HfHubHTTPError, row: HubFolder, what: str) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 from acestep.checkpoints.rows import HubFolder, Layout, ModelSpec, Scale, Variant
-from acestep.errors import InputError
+from acestep.errors import InputError, shown
 from acestep.tasks import MIX_TASKS, TASKS
 
 _TOKENIZER = ("tokenizer.json",)
@@ -224,5 +224,5 @@ def _named(table: Mapping[str, _Row], field: str, name: str) -> _Row:
     if row is None or not row.released:
         state = "was never published" if row else "is unknown"
         offered = ", ".join(known for known, spec in table.items() if spec.released)
-        raise InputError(f"{field} {name!r} {state}; choose one of: {offered}.", field=field, value=name)
+        raise InputError(f"{field} {shown(name)} {state}; choose one of: {offered}.", field=field, value=name)
     return row

@@ -14,13 +14,14 @@ import http.client
 import socket
 import ssl
 import time
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urljoin
 
-from acestep.errors import InputError
+from acestep.errors import InputError, OutputError
 from acestep.net import data_uri
 from acestep.net.data_uri import MIB
 from acestep.net.url import Destination, Found, Refused
@@ -70,12 +71,14 @@ def fetch(
     Raises:
         InputError: not such a URL, a place it must not lead, no answer, a limit; names the host, never the whole
             URL, whose path and query may be secrets.
+        OutputError: this machine's disk does not take the file.
     """
     try:
-        if text.startswith(data_uri.SCHEME):
-            target.write_bytes(data_uri.decode(text, limits.max_bytes))
-        else:
-            _Download(text, target, allow_private, limits).finish()
+        with _whole_or_none(target):
+            if text.startswith(data_uri.SCHEME):
+                _store(data_uri.decode(text, limits.max_bytes), target)
+            else:
+                _Download(text, target, allow_private, limits).finish()
     except Refused as error:
         raise InputError(f"{field}: the URL {error}.", field=field) from error
     return target
@@ -102,7 +105,6 @@ class _Download:
         except BaseException:
             self._cut()
             wait([transfer], LEAVE_S)
-            self._target.unlink(missing_ok=True)
             raise
 
     def _wait(self, transfer: Future[None]) -> None:
@@ -122,7 +124,7 @@ class _Download:
 
     def _run(self) -> None:
         url = self._url
-        try:
+        with _network_faults():
             for _ in range(self._limits.redirects + 1):
                 destination = Destination.parse(url)
                 with closing(self._connection(destination)) as connection:
@@ -131,9 +133,7 @@ class _Download:
                         if answer.status not in REDIRECTS:
                             self._save(answer)
                             return
-                        url = urljoin(url, answer.getheader("Location", ""))
-        except (OSError, http.client.HTTPException) as error:
-            raise Refused(f"cannot be downloaded ({_reason(error)})") from error
+                        url = _redirected(url, answer.getheader("Location", ""))
         raise Refused(f"is redirected more than {self._limits.redirects} times")
 
     def _connection(self, destination: Destination) -> http.client.HTTPConnection:
@@ -177,12 +177,15 @@ class _Download:
         if answer.getheader("Content-Encoding", "identity").lower() != "identity":
             raise Refused("was answered with compressed data that was not asked for")
         self._check_size(answer.length or 0)
+        _store(self._body(answer), self._target)
+
+    def _body(self, answer: http.client.HTTPResponse) -> Iterator[bytes]:
         size = 0
-        with self._target.open("xb") as file:
+        with _network_faults():
             while block := answer.read1(BLOCK):
                 size += len(block)
                 self._check_size(size)
-                file.write(block)
+                yield block
         if answer.length:  # what is left of a promised length
             raise Refused("ended before the whole file had arrived")
         if size == 0:
@@ -191,6 +194,41 @@ class _Download:
     def _check_size(self, size: int) -> None:
         if size > self._limits.max_bytes:
             raise Refused(f"leads to more than {self._limits.max_bytes / MIB:g} MiB")
+
+
+@contextmanager
+def _whole_or_none(target: Path) -> Iterator[None]:
+    """However the block ends, there is no half file."""
+    try:
+        yield
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
+
+
+def _store(pieces: Iterable[bytes], target: Path) -> None:
+    """Write a new file. What the pieces raise passes; a fault of the disk is ours, not that of who asked."""
+    try:
+        with target.open("xb") as file:
+            file.writelines(pieces)
+    except OSError as error:
+        raise OutputError(f"cannot write a received file: {error.strerror}.") from error
+
+
+def _redirected(url: str, location: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError as error:
+        raise Refused("is redirected to something that is not a URL") from error
+
+
+@contextmanager
+def _network_faults() -> Iterator[None]:
+    """What goes wrong with the other side becomes the end of a sentence."""
+    try:
+        yield
+    except (OSError, http.client.HTTPException) as error:
+        raise Refused(f"cannot be downloaded ({_reason(error)})") from error
 
 
 def _reason(error: OSError | http.client.HTTPException) -> str:

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from acestep.constants import SAMPLE_RATE
-from acestep.errors import InputError, UnsupportedError
+from acestep.errors import InputError, UnsupportedError, shown
 
 CD_RATE = 44_100
 ANY_RATE = (CD_RATE, SAMPLE_RATE)
@@ -85,7 +85,7 @@ def format_named(name: str) -> AudioFormat:
         InputError: there is no such format; the message lists all of them.
     """
     if name not in FORMATS:
-        message = f"audio_format is {name!r}; allowed are {', '.join(FORMATS)}"
+        message = f"audio_format is {shown(name)}; allowed are {', '.join(FORMATS)}"
         raise InputError(message, field="audio_format", value=name)
     return FORMATS[name]
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 
 from acestep.constants import CODE_RATE
-from acestep.errors import InputError
+from acestep.errors import InputError, shown
 
 _CODE = re.compile(r"<\|audio_code_(\d{1,6})\|>")
 
@@ -76,7 +76,7 @@ class Plan:
         _refuse_unknown(raw, cls)
         metadata = raw.get("metadata", {})
         if not isinstance(metadata, Mapping):
-            raise InputError(f"metadata of a plan must be an object, not {metadata!r}.", field="metadata")
+            raise InputError(f"metadata of a plan must be an object, not {shown(metadata)}.", field="metadata")
         _refuse_unknown(metadata, Metadata)
         codes = raw.get("audio_codes", ())
         if not isinstance(codes, (list, tuple)) or not all(type(code) is int and code >= 0 for code in codes):
@@ -84,7 +84,7 @@ class Plan:
         texts = {name: raw.get(name, "") for name in ("caption", "lyrics")}
         for name, text in texts.items():
             if not isinstance(text, str):
-                raise InputError(f"{name} of a plan must be text, not {text!r}.", field=name, value=text)
+                raise InputError(f"{name} of a plan must be text, not {shown(text)}.", field=name, value=text)
         return cls(**texts, metadata=Metadata(**metadata), audio_codes=tuple(codes))
 
 
@@ -92,7 +92,7 @@ def _refuse_unknown(raw: Mapping[str, object], kind: type) -> None:
     known = [field.name for field in fields(kind)]
     unknown = sorted(set(raw) - set(known))
     if unknown:
-        raise InputError(f"a plan has no field {unknown[0]!r}; it has: {', '.join(known)}.", field=unknown[0])
+        raise InputError(f"a plan has no field {shown(unknown[0])}; it has: {', '.join(known)}.", field=unknown[0])
 
 
 def parse_codes(text: str, codebook_size: int) -> tuple[int, ...]:
