@@ -7,12 +7,10 @@ with libsndfile and ffmpeg. ``test_malformed_audio`` judges each, ``benchmarks.m
 from __future__ import annotations
 
 import gzip
-import io
 import os
 import pickle
 import socket
 import struct
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
@@ -22,7 +20,26 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from audio_files import coded, run_ffmpeg, stored
-from malformed_bytes import FLOAT, chunk, id3, wav, with_flac_total, with_last_position, without_box
+from malformed_bytes import (
+    FLOAT,
+    boxes_in_boxes,
+    caf_of_chunks,
+    chunk,
+    cut,
+    endless_8svx,
+    flac_of_blocks,
+    holed,
+    id3,
+    many_chunks,
+    nested,
+    overwritten,
+    wav,
+    wave64_of_chunks,
+    with_flac_total,
+    with_last_position,
+    without_box,
+    zipped,
+)
 
 HOURS_10_S = 36_000
 ENDLESS = b"\xff" * 4
@@ -39,6 +56,7 @@ ABSENT = "does not exist"
 MORE = "holds more sound than the 0.2 s that its header states"
 TOO_LONG = "cannot be read (File name too long)"
 NO_FILE = "is not a file"
+MANY = "is split into too many pieces; at most 10000 are allowed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,32 +95,6 @@ def _floats(first: float, then: float = 0.25, kind: str = "<f4") -> bytes:
     return wav(values.tobytes(), codec=FLOAT, bits=values.itemsize * 8)
 
 
-def _cut(content: bytes, share: float = 0.5) -> bytes:
-    return content[: round(len(content) * share)]
-
-
-def _zip(content: bytes) -> bytes:
-    archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
-        file.writestr("song.wav", content)
-    return archive.getvalue()
-
-
-def _nested() -> bytes:
-    inner = wav(_noise(1.0))
-    return chunk(b"RIFF", b"WAVE" + chunk(b"RIFF", b"WAVE" + chunk(b"LIST", b"wavl" + inner)))
-
-
-def _holed(content: bytes, start: float, length: int) -> bytes:
-    first = round(len(content) * start)
-    return content[:first] + bytes(length) + content[first + length :]
-
-
-def _overwritten(content: bytes) -> bytes:
-    third = len(content) // 3
-    return content[:third] + np.random.default_rng(7).bytes(third) + content[2 * third :]
-
-
 @cache
 def _ten_hours(suffix: str, *arguments: str) -> bytes:
     """Silence at 8 kHz: a minute of it, its packets copied 600 times."""
@@ -123,8 +115,13 @@ def _ten_hours_flac() -> bytes:
 
 
 def _ten_hours_mp3() -> bytes:
-    frames = coded("mp3", "-c:a", "libmp3lame", "-b:a", "8k", "-ar", "8000", "-ac", "1", *_BARE_MP3)
+    frames = _bare_mp3()
     return frames + frames[-72:] * 500_000  # 72 bytes are 72 ms
+
+
+def _bare_mp3() -> bytes:
+    """Nothing but frames of 72 bytes."""
+    return coded("mp3", "-c:a", "libmp3lame", "-b:a", "8k", "-ar", "8000", "-ac", "1", *_BARE_MP3)
 
 
 def _without_length(matroska: bytes) -> bytes:
@@ -184,7 +181,7 @@ NO_AUDIO_AT_ALL = (
     _row("a program", NO_AUDIO, lambda: b"\x7fELF\2\1\1" + bytes(9) + bytes(range(256)) * 40),
     _row("a document", NO_AUDIO, lambda: b"%PDF-1.7\n" + bytes(range(256)) * 40),
     _row("a pickle", NO_AUDIO, lambda: pickle.dumps(list(range(999)))),
-    _row("an archive with a song", NO_AUDIO, lambda: _zip(wav(_noise(1.0)))),
+    _row("an archive with a song", NO_AUDIO, lambda: zipped(wav(_noise(1.0)))),
     _row("a compressed song", NO_AUDIO, lambda: gzip.compress(wav(_noise(1.0)))),
     _row("MIDI notes", NO_AUDIO, lambda: b"MThd\0\0\0\6\0\0\0\1\0\x60MTrk\0\0\0\4\0\xff\x2f\0" * 20, "song.mid"),
     _row("nothing but zeros", NO_AUDIO, lambda: bytes(500_000)),
@@ -220,12 +217,9 @@ WAV_FILES = (
     _row("WAV: negative size of the sound", SHORT, lambda: wav(bytes(100), stated=0xFFFF_FF00)),
     _row("WAV: 4 GiB stated, 100 bytes there", SHORT, lambda: wav(bytes(100), stated=0xFFFF_FFFF)),
     _row("WAV: 100 MB stated, 1 MB there", CUT, lambda: wav(_noise(5.0), stated=100_000_000)),
-    _row("WAV: cut in the middle", CUT, lambda: _cut(wav(_noise(2.0)))),
-    _row("WAV: nested in itself", NO_AUDIO, _nested),
+    _row("WAV: cut in the middle", CUT, lambda: cut(wav(_noise(2.0)))),
+    _row("WAV: nested in itself", NO_AUDIO, lambda: nested(_noise(1.0))),
     _row("WAV: format chunk of 4 GiB", NO_AUDIO, lambda: b"RIFF" + ENDLESS + b"WAVEfmt " + ENDLESS + bytes(900)),
-    _row(
-        "WAV: 200000 chunks and no sound", NO_AUDIO, lambda: chunk(b"RIFF", b"WAVE" + chunk(b"JUNK", b"") * 200_000)
-    ),
     _row("WAV: a sample that is no number", NOT_FINITE, lambda: _floats(np.nan)),
     _row("WAV: an infinite sample", NOT_FINITE, lambda: _floats(-np.inf)),
     _row("WAV: a double beyond floats", NOT_FINITE, lambda: _floats(1e300, kind="<f8")),
@@ -235,20 +229,20 @@ WAV_FILES = (
     _row("WAV: eleven minutes", f"is 660.0 s long; {LONG}", lambda: wav(bytes(660 * 16_000), channels=1, rate=8000)),
     Malformed("WAV: 4 GiB on the disk", partial(_sparse, 4 << 30), "has 4096 MiB; at most 512 MiB are allowed"),
     Malformed("WAV: 500 MiB of nothing", partial(_sparse, 500 << 20), LONG),
-    _row("RF64: cut in the middle", CUT, lambda: _cut(stored("RF64", "PCM_16"))),
-    _row("W64: cut in the middle", CUT, lambda: _cut(stored("W64", "PCM_16")), "song.w64"),
-    _row("AIFF: cut in the middle", CUT, lambda: _cut(stored("AIFF", "PCM_16")), "song.aiff"),
+    _row("RF64: cut in the middle", CUT, lambda: cut(stored("RF64", "PCM_16"))),
+    _row("W64: cut in the middle", CUT, lambda: cut(stored("W64", "PCM_16")), "song.w64"),
+    _row("AIFF: cut in the middle", CUT, lambda: cut(stored("AIFF", "PCM_16")), "song.aiff"),
     _row("AIFF: only a header", NO_AUDIO, lambda: b"FORM\0\0\0\4AIFF", "song.aiff"),
-    _row("AU: cut in the middle", CUT, lambda: _cut(stored("AU", "PCM_16")), "song.au"),
+    _row("AU: cut in the middle", CUT, lambda: cut(stored("AU", "PCM_16")), "song.au"),
     _row("AU: sound begins at 4 GiB", NO_AUDIO, lambda: b".snd" + struct.pack(">5I", 2**32 - 1, 99, 3, 48_000, 2)),
-    _row("CAF: cut in the middle", CUT, lambda: _cut(stored("CAF", "PCM_16")), "song.caf"),
+    _row("CAF: cut in the middle", CUT, lambda: cut(stored("CAF", "PCM_16")), "song.caf"),
 )
 
 CODED_FILES = (
     _row("FLAC: only its mark", NO_AUDIO, lambda: b"fLaC", "song.flac"),
     _row("FLAC: header cut", NO_AUDIO, lambda: stored("FLAC", "PCM_16")[:30], "song.flac"),
-    _row("FLAC: cut in mid frame", DAMAGED, lambda: _cut(stored("FLAC", "PCM_16")), "song.flac"),
-    _row("FLAC: a hole of zeros", DAMAGED, lambda: _holed(stored("FLAC", "PCM_16"), 0.5, 2000), "song.flac"),
+    _row("FLAC: cut in mid frame", DAMAGED, lambda: cut(stored("FLAC", "PCM_16")), "song.flac"),
+    _row("FLAC: a hole of zeros", DAMAGED, lambda: holed(stored("FLAC", "PCM_16"), 0.5, 2000), "song.flac"),
     _row("FLAC: more stated", DAMAGED, lambda: with_flac_total(stored("FLAC", "PCM_16"), 960_000), "song.flac"),
     _row(
         "FLAC: less stated", "holds more sound", lambda: with_flac_total(stored("FLAC", "PCM_16"), 9600), "song.flac"
@@ -258,24 +252,45 @@ CODED_FILES = (
     _row("FLAC: ten hours, no length", LONG, lambda: with_flac_total(_ten_hours_flac(), 0), "song.flac"),
     _row("MP3: only a tag", NO_AUDIO, lambda: id3(200_000), "song.mp3"),
     _row("MP3: a tag that never ends", NO_AUDIO, lambda: id3(2_000_000)[:900], "song.mp3"),
-    _row("MP3: cut in the middle", CUT, lambda: _cut(coded("mp3", "-c:a", "libmp3lame", "-b:a", "128k")), "song.mp3"),
+    _row("MP3: cut in the middle", CUT, lambda: cut(coded("mp3", "-c:a", "libmp3lame", "-b:a", "128k")), "song.mp3"),
     _row("MP3: ten hours, no length", LONG, _ten_hours_mp3, "song.mp3"),
     _row("Ogg: only headers", NO_AUDIO, lambda: stored("OGG", "VORBIS")[:58], "song.ogg"),
-    _row("Ogg: cut in mid page", CUT, lambda: _cut(stored("OGG", "VORBIS")), "song.ogg"),
+    _row("Ogg: cut in mid page", CUT, lambda: cut(stored("OGG", "VORBIS")), "song.ogg"),
     _row("Ogg: last page at 2^62", LONG, lambda: with_last_position(stored("OGG", "VORBIS"), 2**62), "song.ogg"),
-    _row("Opus: cut in mid page", CUT, lambda: _cut(coded("opus", "-c:a", "libopus")), "song.opus"),
+    _row("Opus: cut in mid page", CUT, lambda: cut(coded("opus", "-c:a", "libopus")), "song.opus"),
     _row("Opus: ten hours of silence", LONG, lambda: _ten_hours("opus", *_OPUS), "song.opus"),
-    _row("AAC: cut in mid frame", CUT, lambda: _cut(coded("aac", "-c:a", "aac", "-f", "adts"), 0.503), "song.aac"),
+    _row("AAC: cut in mid frame", CUT, lambda: cut(coded("aac", "-c:a", "aac", "-f", "adts"), 0.503), "song.aac"),
     _row("M4A: no index", NO_AUDIO, lambda: without_box(coded(*_M4A), b"moov"), "song.m4a"),
     _row("M4A: no sound", CUT, lambda: without_box(coded(*_M4A), b"mdat"), "song.m4a"),
-    _row("M4A: index at the cut end", NO_AUDIO, lambda: _cut(coded("m4a", "-c:a", "aac")), "song.m4a"),
-    _row("M4A: index first, sound cut", CUT, lambda: _cut(coded(*_M4A)), "song.m4a"),
-    _row("M4A: a third of the sound random", ROTTEN, lambda: _overwritten(coded(*_M4A)), "song.m4a"),
-    _row("M4A: a thousand boxes in each other", NO_AUDIO, lambda: _boxes_in_boxes(1000), "song.m4a"),
+    _row("M4A: index at the cut end", NO_AUDIO, lambda: cut(coded("m4a", "-c:a", "aac")), "song.m4a"),
+    _row("M4A: index first, sound cut", CUT, lambda: cut(coded(*_M4A)), "song.m4a"),
+    _row("M4A: a third of the sound random", ROTTEN, lambda: overwritten(coded(*_M4A)), "song.m4a"),
+    _row("M4A: a thousand boxes in each other", NO_AUDIO, lambda: boxes_in_boxes(1000), "song.m4a"),
     _row("M4A: ten hours of silence", LONG, lambda: _ten_hours("m4a", "-c:a", "aac"), "song.m4a"),
     _row("Matroska: only a header", NO_AUDIO, lambda: coded("mka", "-c:a", "flac")[:60], "song.mka"),
-    _row("Matroska: cut in the middle", CUT, lambda: _cut(coded("mka", "-c:a", "flac")), "song.mka"),
+    _row("Matroska: cut in the middle", CUT, lambda: cut(coded("mka", "-c:a", "flac")), "song.mka"),
     _row("WebM: ten hours, no length", LONG, lambda: _without_length(_ten_hours("webm", *_OPUS)), "song.webm"),
+)
+
+PIECES = (
+    _row("WAV: 100 MB of empty chunks", MANY, lambda: many_chunks(b"RIFF", b"WAVE", 12_500_000)),
+    _row("WAV: 72 MB of empty chunks", MANY, lambda: many_chunks(b"RIFF", b"WAVE", 9_000_000)),
+    _row("WAV: 72 MB of zeros and no sound", MANY, lambda: chunk(b"RIFF", b"WAVE" + bytes(72_000_000))),
+    _row("WAV: a song, then empty chunks", MANY, lambda: wav(_noise(1.0)) + chunk(b"JUNK", b"") * 200_000),
+    _row("WAV: empty chunks, then a song", MANY, lambda: wav(_noise(1.0), before=chunk(b"JUNK", b"") * 200_000)),
+    _row("WAV: chunks of one byte", MANY, lambda: wav(_noise(1.0), before=chunk(b"JUNK", b"x") * 200_000)),
+    _row("WAV: empty chunks behind a tag", MANY, lambda: id3(900) + many_chunks(b"RIFF", b"WAVE", 200_000)),
+    _row("RIFX: empty chunks", MANY, lambda: many_chunks(b"RIFX", b"WAVE", 200_000, ">")),
+    _row("RF64: empty chunks", MANY, lambda: many_chunks(b"RF64", b"WAVE", 200_000)),
+    _row("W64: empty chunks", MANY, lambda: wave64_of_chunks(200_000), "song.w64"),
+    _row("AIFF: empty chunks", MANY, lambda: many_chunks(b"FORM", b"AIFF", 200_000, ">"), "song.aiff"),
+    _row("CAF: empty chunks", MANY, lambda: caf_of_chunks(200_000), "song.caf"),
+    _row("FLAC: 72 MB of empty blocks", MANY, lambda: flac_of_blocks(stored("FLAC", "PCM_16"), 18_000_000)),
+    _row("FLAC: a stack of tags", MANY, lambda: id3(0) * 20_000 + stored("FLAC", "PCM_16"), "song.flac"),
+    _row("MP3: a stack of tags", MANY, lambda: id3(0) * 20_000 + _bare_mp3(), "song.mp3"),
+    _row("MP3: tags between two frames", MANY, lambda: _bare_mp3() + id3(0) * 20_000 + _bare_mp3(), "song.mp3"),
+    _row("8SVX: libsndfile would never end", NO_AUDIO, endless_8svx, "song.iff"),
+    _row("8SVX: the same behind a tag", NO_AUDIO, lambda: id3(9) + endless_8svx(), "song.iff"),
 )
 
 PLACES = (
@@ -299,11 +314,4 @@ PLACES = (
 )
 
 
-def _boxes_in_boxes(depth: int) -> bytes:
-    box = b""
-    for _ in range(depth):
-        box = struct.pack(">I", len(box) + 8) + b"moov" + box
-    return struct.pack(">I", 20) + b"ftypM4A \0\0\2\0M4A " + box
-
-
-CASES = NO_AUDIO_AT_ALL + WAV_FILES + CODED_FILES + PLACES
+CASES = NO_AUDIO_AT_ALL + WAV_FILES + CODED_FILES + PIECES + PLACES

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
 import re
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,17 +20,11 @@ import pytest
 from acestep.audio import ffmpeg
 from acestep.audio.ffmpeg import FfmpegError, encode_blocks, find_ffmpeg
 from acestep.audio.io import AudioLimits, read_audio
+from acestep.audio.source import Deadline
 from acestep.errors import AudioError
 
-from audio_files import (
-    RATE,
-    SECONDS,
-    refused,
-    stored,
-    tone,
-    transcode,
-    write,
-)
+from audio_files import RATE, SECONDS, refused, stored, tone, transcode, write
+from malformed_bytes import chunk, id3, many_chunks, wav
 
 
 def test_hash_is_of_the_files_bytes(tmp_path: Path) -> None:
@@ -123,6 +119,74 @@ def test_decoding_has_a_time_limit(tmp_path: Path, suffix: str) -> None:
     wav = write(tmp_path / "song.wav", tone(RATE, 2, 5.0))
     path = wav if suffix == "wav" else transcode(wav, tmp_path / "song.m4a", "-c:a", "aac")
     assert "took longer than 0 s" in refused(path, AudioLimits(max_decode_s=0.0))
+    assert_nothing_is_running()
+
+
+def test_counting_pieces_has_a_time_limit(tmp_path: Path) -> None:
+    (tmp_path / "song.wav").write_bytes(many_chunks(b"RIFF", b"WAVE", 9000))
+    assert "took longer than 0 s" in refused(tmp_path / "song.wav", AudioLimits(max_decode_s=0.0))
+
+
+SOUND = tone(RATE).T.tobytes()  # float32 frames
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(wav(SOUND, codec=3, bits=32, before=chunk(b"JUNK", b"abc") * 5000), id="many chunks before"),
+        pytest.param(wav(SOUND, codec=3, bits=32) + chunk(b"JUNK", b"") * 9000, id="many chunks after"),
+        pytest.param(wav(SOUND, codec=3, bits=32) + bytes(1 << 20), id="padded with zeros"),
+        pytest.param(id3(100) * 9 + wav(SOUND, codec=3, bits=32), id="behind nine tags"),
+        pytest.param(wav(SOUND, codec=3, bits=32, stated=0xFFFF_FFFF), id="streamed"),
+    ],
+)
+def test_pieces_in_moderation_do_no_harm(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "song.wav").write_bytes(content)
+    samples = read_audio(tmp_path / "song.wav", field="src_audio").samples
+    np.testing.assert_array_equal(samples[:, : 2 * RATE], tone(RATE))
+
+
+class Cancelled(BaseException):
+    """As Cog raises it: from another thread, in the midst of anything."""
+
+
+def chew_probe(path: Path) -> None:
+    with path.open("rb", buffering=0) as file:
+        ffmpeg.probe(file, 601.0, Deadline.after(60.0))
+
+
+def chew_decode(path: Path) -> None:
+    with path.open("rb", buffering=0) as file:
+        list(ffmpeg.decode_blocks(file, 2, 601.0, Deadline.after(60.0)))
+
+
+@pytest.fixture(scope="module")
+def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A file that keeps ffmpeg busy for 10 s."""
+    path = tmp_path_factory.mktemp("slow") / "song.wav"
+    path.write_bytes(many_chunks(b"RIFF", b"WAVE", 9_000_000))
+    yield path
+    path.unlink()
+
+
+@pytest.mark.parametrize("chew", [chew_probe, chew_decode])
+def test_cancelling_is_heard_while_ffmpeg_is_busy(slow: Path, chew: Callable[[Path], None]) -> None:
+    heard: list[float] = []
+
+    def work() -> None:
+        try:
+            chew(slow)
+        except Cancelled:
+            heard.append(time.monotonic())
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    time.sleep(0.5)
+    raised = time.monotonic()
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(Cancelled))
+    thread.join()
+    assert len(heard) == 1, "ffmpeg ended too soon for this test"
+    assert heard[0] - raised < 1.0
     assert_nothing_is_running()
 
 

@@ -6,13 +6,18 @@ files. Refuses to know fields, formats of ours and our errors: it raises ``Ffmpe
 An uploaded file may be a playlist that names other files or hosts, or may be made to exhaust the machine. So ffmpeg
 gets it as its standard input and never learns its name; opens only self-contained containers, only through the
 ``file`` protocol; and runs with limits on time, memory and what it may write into its log.
+
+An asynchronous exception, which is how Cog cancels, is heard only between two calls into C. So nothing here waits for
+an ffmpeg that reads a stranger's file in one call: it looks up every ``STEP_S``.
 """
 
 from __future__ import annotations
 
 import io
 import math
+import os
 import re
+import select
 import shutil
 import subprocess
 import sys
@@ -31,6 +36,8 @@ from acestep.audio.source import Deadline, Probe, Unreadable
 CONTAINERS = "aac,ac3,aiff,amr,ape,asf,avi,caf,eac3,flac,flv,matroska,mov,mp3,mpeg,mpegts,ogg,tta,w64,wav,wv"
 BLOCK_SAMPLES = 65_536
 FLOAT_BYTES = 4
+PIPE_BYTES = 1 << 16  # what a pipe holds
+STEP_S = 0.05
 ENCODE_LIMIT_S = 600.0
 MEMORY_BYTES = 2 << 30  # address space of a process that reads a stranger's file; a normal one takes a quarter
 PIECE_BYTES = 1 << 27  # the largest single allocation: a picture of 5000 x 5000 fits, a bomb does not
@@ -82,8 +89,8 @@ def probe(file: BinaryIO, stop_s: float, deadline: Deadline) -> Probe:
     walk = ["-map", "0:a:0", "-c", "copy", "-t", f"{stop_s:.3f}", "-f", "null", "-"]
     arguments = ["-v", "info", "-nostats", *READ_ONLY, *first, *walk]
     with _running(arguments, deadline, _not_read, file) as (process, log):
-        header = process.stdout.read()
-        process.wait()
+        header = b"".join(_read_pieces(process.stdout, PIPE_BYTES))
+        _wait(process)
         said = _text(log)
     if CUT.search(said):
         raise FfmpegError("is cut short: its last piece of sound is incomplete")
@@ -120,7 +127,7 @@ def decode_blocks(
     pcm = ["-map", "0:a:0", "-t", f"{stop_s:.3f}", "-c:a", "pcm_f32le", "-f", "f32le", "pipe:1"]
     arguments = ["-v", "error", "-max_error_rate", "0.1", *READ_ONLY, *pcm]
     with _running(arguments, deadline, _damaged, file) as (process, _):
-        while data := process.stdout.read(BLOCK_SAMPLES * channels * FLOAT_BYTES):
+        for data in _read_pieces(process.stdout, BLOCK_SAMPLES * channels * FLOAT_BYTES):
             whole = len(data) // (channels * FLOAT_BYTES) * channels
             yield np.frombuffer(data, "<f4", whole).reshape(-1, channels).T
 
@@ -172,7 +179,7 @@ def _running(
                 _confine(process.pid)
             yield process, log
             _close_input(process)
-            process.wait()
+            _wait(process)
         except BaseException:
             process.kill()
             _close_input(process)
@@ -185,6 +192,28 @@ def _running(
             raise FfmpegError(deadline.complaint)
         if process.returncode != 0:
             raise FfmpegError(complaint(_text(log), process.returncode))
+
+
+def _read_pieces(pipe: IO[bytes], size: int) -> Iterator[bytes]:
+    """Everything from a pipe in pieces of ``size`` bytes, the last one shorter."""
+    waiting = select.poll()
+    waiting.register(pipe, select.POLLIN)  # the end of the pipe wakes it as well
+    piece = bytearray()
+    while True:
+        while not waiting.poll(STEP_S * 1000):
+            pass
+        data = os.read(pipe.fileno(), size - len(piece))
+        piece += data
+        if piece and (not data or len(piece) == size):
+            yield bytes(piece)
+            piece.clear()
+        if not data:
+            return
+
+
+def _wait(process: subprocess.Popen[bytes]) -> None:
+    """Until it ends. With a limit, even an endless one, ``Popen.wait`` sleeps in short steps instead of one call."""
+    process.wait(threading.TIMEOUT_MAX)
 
 
 def _confine(process_id: int) -> None:

@@ -142,7 +142,7 @@ def _opened(path: Path, limits: AudioLimits) -> Iterator[BinaryIO]:
 def _decoder(file: BinaryIO, limits: AudioLimits) -> Iterator[tuple[Probe, Blocks]]:
     """What the file says about itself, and its blocks ``[channels, n]``, not yet decoded; ended with the context."""
     deadline = Deadline.after(limits.max_decode_s)
-    sound = sndfile.opened(file)
+    sound = sndfile.opened(file, deadline)
     if sound is not None:
         with sound:
             yield sndfile.probe(sound), sndfile.decode_blocks(sound, file, deadline)

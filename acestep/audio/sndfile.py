@@ -1,10 +1,13 @@
-"""libsndfile as two functions: what a file says about itself, and its samples in blocks.
+"""libsndfile as three functions: whether a file is for it, what the file says about itself, its samples in blocks.
 
 In: an open file. Out: a ``Probe``, float32 ``[channels, n]`` blocks at the file's own rate. libsndfile is told a file
 descriptor, which has no name, so a wrong suffix cannot mislead it.
 Refuses to know limits, resampling and ffmpeg. What libsndfile opens but misreads is declined, so that ffmpeg gets it:
 streams without a stated length, Ogg with more than two channels (the second one is the centre, not the right) and Ogg
 of several songs in a row (only the first would be heard).
+
+No clock and no cancellation reaches into a call of libsndfile. So it sees only the kinds of file in ``LAYOUTS``,
+``PLAIN_MARKS`` and MP3 (in some 8SVX files it looks for the sound for ever), whose pieces are counted first.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import numpy as np
 import soundfile as sf
 
 from acestep.audio import ogg
+from acestep.audio.pieces import LAYOUTS, TAG_MARKS, count_pieces, is_mp3
 from acestep.audio.source import Deadline, Probe, Unreadable, check_complete
 from acestep.constants import AUDIO_CHANNELS
 
@@ -33,12 +37,26 @@ SIZE_LINES: Mapping[str, str] = {  # the line of libsndfile's log that compares 
     "AU": "Data Size",
 }
 STREAM_FORMATS = ("FLAC", "MP3")  # nothing but tags can follow their last sample
-TAG_MARKS = (b"APETAGEX", b"LYRICSBEGIN", b"ID3", b"TAG")
 TAIL_BYTES = 1 << 14  # what may lie behind the last sample: small tags, padding, what a decoder has not yet used
+PLAIN_MARKS = (b".snd", b"dns.", b"OggS", b"NIST", b"Crea")  # kinds whose headers libsndfile reads without a search
+FORM_KINDS = (b"AIFF", b"AIFC")
 
 
-def opened(file: BinaryIO) -> sf.SoundFile | None:
-    """The file as libsndfile sees it; None when it is for ffmpeg. Closing it leaves ``file`` open."""
+def opened(file: BinaryIO, deadline: Deadline) -> sf.SoundFile | None:
+    """The file as libsndfile sees it; None when it is for ffmpeg. Closing it leaves ``file`` open.
+
+    Raises:
+        Unreadable: too many pieces (for ffmpeg as well), or counting them took too long.
+    """
+    mark = count_pieces(file, deadline)
+    if mark[:4] not in (*LAYOUTS, *PLAIN_MARKS) and not is_mp3(mark):
+        return None
+    if mark.startswith(b"FORM") and mark[8:] not in FORM_KINDS:
+        return None
+    return _sound(file)
+
+
+def _sound(file: BinaryIO) -> sf.SoundFile | None:
     file.seek(0)
     try:
         sound = sf.SoundFile(file.fileno(), closefd=False)
