@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from acestep.errors import DeviceError
+from acestep.errors import DeviceError, InputError
 
 CUDA, CPU = "cuda", "cpu"
 AUTO = "auto"
@@ -62,10 +62,11 @@ def device_facts(device: str = AUTO) -> DeviceFacts:
     """Facts of the device that ``device`` names; ``auto`` is the GPU if there is one.
 
     Raises:
-        DeviceError: unknown or absent device.
+        InputError: unknown device.
+        DeviceError: it is not there.
     """
     if device not in {AUTO, CUDA, CPU}:
-        raise DeviceError(f"device {device!r} is unknown; choose auto, cuda or cpu.")
+        raise InputError.unknown("device", device, (AUTO, CUDA, CPU))
     has_cuda = torch.cuda.is_available()
     if device == CUDA and not has_cuda:
         raise DeviceError("device 'cuda' was asked for, but no CUDA device is available; use device 'cpu'.")
@@ -108,10 +109,11 @@ def place(facts: DeviceFacts, dtype: str | None = None) -> Placement:
     """Decide the compute dtype: the natural one, unless ``dtype`` asks for another that the device has.
 
     Raises:
-        DeviceError: a GPU older than Turing, an unknown dtype, or bf16 on a GPU without it.
+        InputError: unknown dtype.
+        DeviceError: a GPU older than Turing, or bf16 on a GPU without it.
     """
     if dtype is not None and dtype not in DTYPES:
-        raise DeviceError(f"dtype {dtype!r} is unknown; choose one of: {', '.join(DTYPES)}.")
+        raise InputError.unknown("dtype", dtype, DTYPES)
     if facts.kind == CUDA:
         _check_capability(facts.capability, dtype)
     return Placement(torch.device(facts.kind), DTYPES[dtype or natural_dtype(facts)], facts.why)
@@ -121,7 +123,7 @@ def choose_placement(device: str = AUTO, dtype: str | None = None) -> Placement:
     """``place`` on the facts of ``device``.
 
     Raises:
-        DeviceError: as ``device_facts`` and ``place``.
+        InputError, DeviceError: as ``device_facts`` and ``place``.
     """
     return place(device_facts(device), dtype)
 

@@ -26,7 +26,7 @@ from acestep.checkpoints.registry import (
     row_named,
 )
 from acestep.checkpoints.rows import HubFolder
-from acestep.terminal import finish_command
+from acestep.terminal import finish_command, print_json
 
 _DEFAULTS = (DEFAULT_MODEL, DEFAULT_LANGUAGE_MODEL)
 
@@ -45,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "acestep-download",
         lambda: run(arguments),
         interrupted="interrupted; the same command goes on from here",
+        as_json=arguments.json,
     )
 
 
@@ -61,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="model to download, with the networks it shares with others; may be given several times",
     )
+    parser.add_argument("--json", action="store_true", help="answer as JSON: status, output, error")
     parser.add_argument("--force", action="store_true", help="fetch again what is here already")
     parser.add_argument(
         "--dir", type=Path, metavar="DIR", help="weights folder; default: $ACESTEP_WEIGHTS or weights"
@@ -83,9 +85,24 @@ def run(arguments: argparse.Namespace) -> None:
     rows = _asked_for(arguments)
     with _bars() as progress:
         ensure_all(rows, root, force=arguments.force, progress=progress)
+    if arguments.json:
+        print_json(
+            {"status": "succeeded", "output": [_facts(row, inspect(row, root)) for row in rows], "error": None}
+        )
+        return
     for row in rows:
         found = inspect(row, root)
         sys.stdout.write(f"{found.folder}  {found.state.value}  {_gigabytes(found.size)}  {_revision(row, found)}\n")
+
+
+def _facts(row: HubFolder, found: Found) -> dict[str, object]:
+    return {
+        "name": row.name,
+        "folder": str(found.folder),
+        "state": found.state.value,
+        "bytes": found.size,
+        "commit": found.commit,
+    }
 
 
 def print_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -70,7 +70,7 @@ class AceStepHandler:
             One line that says what was loaded and why, and True.
 
         Raises:
-            InputError: unknown model name.
+            InputError: unknown model name, device or dtype.
             DeviceError: the device is not there, or its memory is too small.
             WeightsError: the weights are not there or broken. The model before, if any, still plays.
         """

@@ -76,7 +76,7 @@ def test_a_batch_is_numbered(tmp_path: Path) -> None:
             "Model not loaded: acestep-v15-turbo needs",
         ),
         (["generate", "x", "--device", "cuda", "-o", "a.wav"], 1, "no CUDA device is available"),
-        (["generate", "x", "--device", "tpu", "-o", "a.wav"], 1, "device 'tpu' is unknown"),
+        (["generate", "x", "--device", "tpu", "-o", "a.wav"], 2, "device 'tpu' is unknown"),
         (["info", "none.wav"], 2, "none.wav"),
     ],
 )

@@ -19,7 +19,7 @@ from acestep.devices import (
     place,
     weight_bytes,
 )
-from acestep.errors import DeviceError
+from acestep.errors import DeviceError, InputError
 from acestep.handler import AceStepHandler
 from acestep.params import GenerationConfig, GenerationParams
 from acestep.render import Renderer
@@ -62,8 +62,6 @@ def test_the_compute_dtype_of_every_device(facts: DeviceFacts, asked: str | None
         (gpu(7, 0), None, "The GPU has compute capability 7.0; 7.5 is the oldest that works."),
         (gpu(6, 1), "float32", "The GPU has compute capability 6.1; 7.5 is the oldest that works."),
         (gpu(7, 5), "bfloat16", "needs a GPU of compute capability 8.0, this one has 7.5; use dtype 'float32'."),
-        (CPU_FACTS, "int8", "dtype 'int8' is unknown; choose one of: float32, bfloat16, float16."),
-        (gpu(9, 0), "int8", "dtype 'int8' is unknown; choose one of: float32, bfloat16, float16."),
     ],
     ids=str,
 )
@@ -73,9 +71,12 @@ def test_what_a_device_cannot_do_is_an_error(facts: DeviceFacts, asked: str | No
     assert str(caught.value).endswith(sentence)
 
 
-def test_unknown_devices_are_refused() -> None:
-    with pytest.raises(DeviceError, match="device 'tpu' is unknown; choose auto, cuda or cpu"):
+def test_unknown_devices_and_dtypes_are_refused() -> None:
+    with pytest.raises(InputError, match="device 'tpu' is unknown; choose one of: auto, cuda, cpu"):
         device_facts("tpu")
+    for facts in (CPU_FACTS, gpu(9, 0)):
+        with pytest.raises(InputError, match="dtype 'int8' is unknown; choose one of: float32, bfloat16, float16"):
+            place(facts, "int8")
 
 
 def test_the_facts_of_this_host_are_plausible() -> None:

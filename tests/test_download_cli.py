@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import os
+import pty
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -17,7 +21,7 @@ from acestep.devices import DeviceFacts, device_facts
 from acestep.download_cli import main
 from acestep.tasks import TASKS
 
-from download_support import download
+from download_support import command, download, environment
 from fake_hub import UNPINNED_COMMIT, content, serving
 
 TURBO, XL = MODELS["acestep-v15-turbo"], MODELS["acestep-v15-xl-turbo"]
@@ -191,3 +195,45 @@ def test_models_as_tables_and_as_facts(tmp_path: Path, capsys: pytest.CaptureFix
     assert names == [row.name for row in (*MODELS.values(), *LANGUAGE_MODELS.values()) if row.released]
     shown = {line[0] for line in table(text) if line}
     assert {*names, *(row["model"] for row in facts["auto"])} <= shown
+
+
+def test_json_answers_like_a_prediction(tmp_path: Path) -> None:
+    row = COMPONENTS["vae"]
+    with serving() as hub:
+        hub.add(row)
+        answer = json.loads(download(hub, tmp_path, "--model", "vae", "--json").stdout)
+        assert (answer["status"], answer["error"]) == ("succeeded", None)
+        [folder] = answer["output"]
+        assert folder == {
+            "name": "vae",
+            "folder": str(tmp_path / "vae"),
+            "state": "ready",
+            "bytes": sum(path.stat().st_size for path in (tmp_path / "vae").iterdir() if path.suffix != ".json")
+            + (tmp_path / "vae" / "config.json").stat().st_size,
+            "commit": row.revision,
+        }
+        failed = download(hub, tmp_path, "--model", "nope", "--json")
+    answer = json.loads(failed.stdout)
+    assert (failed.returncode, answer["status"], answer["output"]) == (2, "failed", None)
+    assert answer["error"].startswith("model 'nope' is unknown")
+
+
+def test_a_terminal_sees_a_bar_per_file(tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    with serving() as hub:
+        hub.add(COMPONENTS["vae"])
+        process = subprocess.Popen(
+            command(tmp_path),
+            env=environment(hub.endpoint, TERM="xterm", COLUMNS="120"),
+            stdout=subprocess.DEVNULL,
+            stderr=theirs,
+        )
+        os.close(theirs)
+        seen = b""
+        with contextlib.suppress(OSError):  # a terminal whose other end has gone
+            while piece := os.read(ours, 1 << 16):
+                seen += piece
+        assert process.wait(30) == 0
+    os.close(ours)
+    assert b"diffusion_pytorch_model.safetensors" in seen
+    assert b"3.0/3.0 MB" in seen

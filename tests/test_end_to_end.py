@@ -163,6 +163,19 @@ def test_compact_disc_rate(tiny: AceStepHandler, tmp_path: Path) -> None:
     assert audio["sample_rate"] == 44_100
 
 
+def test_of_a_reference_in_surround_sound_two_channels_are_heard(tiny: AceStepHandler, tmp_path: Path) -> None:
+    stereo = 0.3 * np.random.default_rng(0).standard_normal((12 * 48_000, 2)).clip(-1, 1)
+    sf.write(tmp_path / "stereo.wav", stereo, 48_000)
+    sf.write(tmp_path / "surround.wav", np.concatenate([stereo, 0.9 * stereo, -stereo], axis=1), 48_000)
+    plain = run(tiny, tmp_path / "a", reference_audio=str(tmp_path / "stereo.wav"))
+    told = run(tiny, tmp_path / "b", reference_audio=str(tmp_path / "surround.wav"))
+    sentence = "reference_audio has 6 channels; the first 2 are heard."
+    assert sentence not in plain.extra_outputs["warnings"]
+    assert sentence in told.extra_outputs["warnings"]
+    assert sentence in read_recipe(told.audios[0]["path"])["warnings"]
+    assert torch.equal(plain.audios[0]["tensor"], told.audios[0]["tensor"])
+
+
 def test_a_reference_changes_the_song_and_is_named_by_its_hash(tiny: AceStepHandler, tmp_path: Path) -> None:
     tone = 0.3 * np.sin(2 * np.pi * 220 * np.arange(12 * 48_000) / 48_000)
     sf.write(tmp_path / "tone.wav", tone, 48_000)
