@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -31,11 +32,12 @@ from acestep.training.export import export_family
 from acestep.training.latents import MIX, REST, STEM, LatentSong, LatentSongs, make_latents
 from acestep.training.learn.flow import FlowBatch, begin_as_identity, flow_loss, frame_mask, masked_error, noisy
 from acestep.training.learn.trainer import Budget, Settings
+from acestep.training.make_tiny import Place, Scale, make_tiny
 from acestep.training.render.bank import SETTING
 from acestep.training.songs import HELD_OUT_SEED, SongRecord, record_of, training_score
 from acestep.training.train_dit import Lessons, make_lessons, train_dit
-from acestep.training.train_fsq import SemanticCodec, train_fsq
-from acestep.training.train_vae import finish_vae, train_vae
+from acestep.training.train_fsq import SemanticCodec, audible_weights, train_fsq
+from acestep.training.train_vae import finish_vae, finished_vae, train_vae
 
 from soundfont_support import write_soundfont
 
@@ -62,7 +64,7 @@ def family(tmp_path_factory: pytest.TempPathFactory) -> Path:
         finish_vae(corpus, runs / "vae")
         make_latents(runs / "vae", latents, SONGS, 1, chunk=2)
     songs = LatentSongs(latents)
-    train_fsq(songs, runs / "fsq", SETTINGS, Budget(steps=2), 2, "cpu")
+    train_fsq(songs, runs / "vae", runs / "fsq", SETTINGS, Budget(steps=2), 2, "cpu")
     lessons = make_lessons(songs, runs / "vae", 2, 0)
     train_dit(lessons, runs / "fsq", runs / "dit", SETTINGS, Budget(steps=2), "cpu")
     distill(lessons, runs / "dit", runs / "turbo", SETTINGS, Budget(steps=1), "cpu", 3.0)
@@ -226,6 +228,21 @@ def test_the_transformer_learns_one_song_by_heart(lessons: Lessons, songs: list[
     assert sum(losses[-4:]) < 0.6 * sum(losses[:4])
 
 
+def test_channels_count_as_they_are_heard(family: Path) -> None:
+    """The weights are the energy that a channel alone adds to the decoder's first activation."""
+    vae = finished_vae(family / "runs" / "vae")
+    weights = audible_weights(vae)
+    assert weights.mean() == pytest.approx(1.0, rel=1e-4)
+    energies = []
+    for channel in (0, 20, LATENT_CHANNELS - 1):
+        impulse = torch.zeros(1, LATENT_CHANNELS, 1, 15)
+        impulse[0, channel, 0, 7] = 1.0
+        with torch.no_grad():
+            energies.append((vae.decoder.conv1(impulse) - vae.decoder.conv1(0 * impulse)).square().sum().item())
+    expected = torch.tensor(energies) / energies[0] * weights[0]
+    assert torch.allclose(weights[[0, 20, LATENT_CHANNELS - 1]], expected, rtol=1e-3)
+
+
 def test_codes_while_training_are_the_codes_of_inference(songs: list[LatentSong]) -> None:
     torch.manual_seed(0)
     from acestep.models.config import AceStepConfig
@@ -261,3 +278,33 @@ def test_exported_weights_play(family: Path, tmp_path: Path) -> None:
         result = generate_music(handler, None, params, GenerationConfig(batch_size=1))
         assert result.success, result.error
         assert result.audios[0]["tensor"].shape == (2, 480_000)
+
+
+# --- The one command ----------------------------------------------------------------------------------------------
+
+
+def test_one_command_makes_the_family_in_pieces(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scale = Scale(1, 1, (2, 1, 1e-3), (2, 2, 1e-3), (2, 2, 1e-3), (1, 2, 1e-3), chunk=1)
+    out = tmp_path / "weights"
+
+    def go_on(seconds: float) -> bool:
+        place = Place(tmp_path / "cache", tmp_path / "runs", "cpu", 1, time.monotonic() + seconds)
+        return make_tiny(place, scale, out)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(SETTING, str(write_soundfont(tmp_path / "tiny.sf2")))
+        assert not go_on(0.0)
+        assert "time is up in the stage autoencoder" in capsys.readouterr().out
+        assert not out.exists()
+        assert go_on(300.0)
+        made = capsys.readouterr().out
+        assert go_on(300.0)
+    assert [line.removeprefix("stage: ") for line in made.splitlines() if line.startswith("stage: ")] == [
+        "songs",
+        "autoencoder",
+        "latents",
+        "semantic codec",
+        "transformer",
+        "few steps",
+    ]
+    assert {path.name for path in out.iterdir()} == {"tiny", "tiny-base"}

@@ -1,9 +1,9 @@
 """Trains the semantic tokenizer and detokenizer: five latent frames to one code and back.
 
-    python -m acestep.training.train_fsq .cache/latents runs/fsq --minutes 10
+    python -m acestep.training.train_fsq .cache/latents runs/vae runs/fsq --minutes 10
 
-In: latents of songs. Out: checkpoints of both halves. The quantizer is trained straight through (Mentzer et al.,
-2023): forward it rounds, backward it does not.
+In: latents of songs, the run of the autoencoder. Out: checkpoints of both halves. The quantizer is trained straight
+through (Mentzer et al., 2023): forward it rounds, backward it does not.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ from torch import Tensor, nn
 
 from acestep.models.config import AceStepConfig
 from acestep.models.fsq import AudioDetokenizer, AudioTokenizer, FiniteScalarQuantizer
+from acestep.models.oobleck import Oobleck
 from acestep.training.latents import MIX, LatentSongs
 from acestep.training.learn.trainer import Budget, Figures, Settings, Trainer
 from acestep.training.sizes import TRANSFORMER
+from acestep.training.train_vae import finished_vae
 
 CODES = 16  # per excerpt
 
@@ -53,13 +55,17 @@ def straight_through(quantizer: FiniteScalarQuantizer, pooled: Tensor) -> Tensor
 class FsqLoss:
     """Mean squared error of latents that went through codes.
 
+    A code has ten bits for 320 numbers: the error counts where it would be heard.
+
     Args:
         latents: of every training song, ``[T, C]`` each.
+        weights: of the channels ``[C]``, mean 1.
         batch: excerpts per step.
         seed: of the excerpts.
     """
 
     latents: list[Tensor]
+    weights: Tensor
     batch: int
     seed: int
 
@@ -67,8 +73,10 @@ class FsqLoss:
         rng = np.random.default_rng([self.seed, step])
         excerpts = torch.stack([self._excerpt(rng, codec.tokenizer.pool * CODES) for _ in range(self.batch)])
         excerpts = excerpts.to(next(codec.parameters()).device)
-        error = (codec(excerpts) - excerpts).square().mean()
-        return error, {"explained": 1 - error.item() / excerpts.var().item()}
+        weights = self.weights.to(excerpts)
+        error = ((codec(excerpts) - excerpts).square() * weights).mean()
+        spread = ((excerpts - excerpts.mean((0, 1))).square() * weights).mean()
+        return error, {"explained": 1 - error.item() / spread.item()}
 
     def _excerpt(self, rng: np.random.Generator, frames: int) -> Tensor:
         song = self.latents[int(rng.integers(len(self.latents)))]
@@ -76,19 +84,30 @@ class FsqLoss:
         return song[start : start + frames]
 
 
-def train_fsq(songs: LatentSongs, folder: Path, settings: Settings, budget: Budget, batch: int, device: str) -> None:
+def audible_weights(vae: Oobleck) -> Tensor:
+    """How much energy each latent channel puts into the first layer of the decoder, ``[C]``, mean 1."""
+    first = vae.decoder.conv1
+    norms = torch.linalg.vector_norm(first.weight_v, dim=(1, 2), keepdim=True)
+    energy = (first.weight_v * first.weight_g / norms).square().sum((0, 2))  # [C]
+    return energy / energy.mean()
+
+
+def train_fsq(
+    songs: LatentSongs, vae_run: Path, folder: Path, settings: Settings, budget: Budget, batch: int, device: str
+) -> None:
     """Train, or go on."""
     torch.manual_seed(settings.seed)
     codec = SemanticCodec(AceStepConfig.from_dict(TRANSFORMER)).to(device)
     latents = [song.latents(MIX) for song in songs.songs]
-    Trainer(codec, FsqLoss(latents, batch, settings.seed), settings, folder).run(budget)
+    weights = audible_weights(finished_vae(vae_run))
+    Trainer(codec, FsqLoss(latents, weights, batch, settings.seed), settings, folder).run(budget)
 
 
 def main(argv: list[str] | None = None) -> None:
     """Train the semantic tokenizer and detokenizer."""
     parser = argparse.ArgumentParser(prog="python -m acestep.training.train_fsq", description=main.__doc__)
-    parser.add_argument("latents", type=Path)
-    parser.add_argument("folder", type=Path)
+    for name in ("latents", "vae", "folder"):
+        parser.add_argument(name, type=Path)
     parser.add_argument("--minutes", type=float)
     parser.add_argument("--steps", type=int)
     parser.add_argument("--batch", type=int, default=32)
@@ -97,7 +116,8 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     settings = Settings(learning_rate=arguments.rate, bf16=arguments.device == "cuda")
     budget = Budget(arguments.steps, arguments.minutes)
-    train_fsq(LatentSongs(arguments.latents), arguments.folder, settings, budget, arguments.batch, arguments.device)
+    songs = LatentSongs(arguments.latents)
+    train_fsq(songs, arguments.vae, arguments.folder, settings, budget, arguments.batch, arguments.device)
 
 
 if __name__ == "__main__":
