@@ -15,17 +15,17 @@ AUTOENCODER = {
     "outer_stride": 40,
 }
 TRANSFORMER = {
-    "hidden_size": 160,
-    "intermediate_size": 448,
+    "hidden_size": 144,
+    "intermediate_size": 432,
     "num_hidden_layers": 6,
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
-    "head_dim": 40,
+    "head_dim": 36,
     "text_hidden_dim": TEXT_WIDTH,
     "num_lyric_encoder_hidden_layers": 1,
     "num_timbre_encoder_hidden_layers": 1,
     "num_attention_pooler_hidden_layers": 1,
-    "fsq_dim": 160,
+    "fsq_dim": 144,
     "fsq_input_levels": [8, 5, 5, 5],
 }
 LANGUAGE_MODEL = {
