@@ -131,7 +131,7 @@ def held_per_stage(family: Family, seconds: float, steps: int, *, offload: bool)
     free_cache()  # what was freed while building must not be taken for memory given back by the song
     before = resident_bytes()
     renderer = Renderer(family, residency)
-    rendering = renderer.render(request, [request.plan(renderer.codebook_size)])
+    rendering = renderer.render(request, [request.plan(renderer.reader.codebook_size)])
     return {stage: size - before for stage, size in rendering.peak.stages.items()}
 
 

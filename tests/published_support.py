@@ -15,8 +15,6 @@ from pathlib import Path
 import torch
 
 from published_shapes import (
-    AUDIO_CODES,
-    BASE_TOKENS,
     TEXT_ENCODER,
     Qwen,
     Shapes,
@@ -78,17 +76,6 @@ def publish_qwen(folder: Path, size: Qwen, prefix: str = "", shards: int = 1) ->
     return folder
 
 
-def publish_vocabulary(folder: Path) -> Path:
-    """A ``tokenizer.json`` whose ids are the planner's: its text tokens are fillers, all other tokens are real."""
-    fillers = {f"filler {token}": token for token in range(BASE_TOKENS)}
-    added = [_added(BASE_TOKENS + at, text, special=at < 14) for at, text in enumerate(_ADDED_TOKENS)]
-    first = BASE_TOKENS + len(added)
-    added += [_added(first + code, f"<|audio_code_{code}|>", special=True) for code in range(AUDIO_CODES)]
-    model = {"type": "BPE", "vocab": fillers, "merges": []}
-    _write_json(folder / "tokenizer.json", {"version": "1.0", "added_tokens": added, "model": model})
-    return folder
-
-
 def write_sparse(path: Path, shapes: Mapping[str, tuple[int, ...]], kind: str) -> None:
     """A safetensors file of zeros that takes no room: its header, then nothing up to its size."""
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}
@@ -127,11 +114,6 @@ def write_sharded(folder: Path, shapes: Shapes, kind: str, shards: int) -> None:
 def bytes_on_disk(folder: Path) -> int:
     """What the files below ``folder`` really take."""
     return sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file())
-
-
-def _added(token: int, text: str, *, special: bool) -> dict[str, object]:
-    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
-    return {"id": token, "content": text, "special": special, **flags}
 
 
 def _write_json(path: Path, value: object) -> None:
@@ -228,9 +210,3 @@ _QWEN_CONFIG: dict[str, object] = {
     "use_cache": True,
     "use_sliding_window": False,
 }
-_ADDED_TOKENS = (
-    "<|endoftext|> <|im_start|> <|im_end|> <|object_ref_start|> <|object_ref_end|> <|box_start|> <|box_end|> "
-    "<|quad_start|> <|quad_end|> <|vision_start|> <|vision_end|> <|vision_pad|> <|image_pad|> <|video_pad|> "
-    "<tool_call> </tool_call> <|fim_prefix|> <|fim_middle|> <|fim_suffix|> <|fim_pad|> <|repo_name|> <|file_sep|> "
-    "<tool_response> </tool_response> <think> </think>"
-).split()

@@ -7,13 +7,13 @@ import re
 
 import pytest
 
-from acestep.checkpoints.language import AUDIO_CODE, MARKERS
 from acestep.constants import BPM_MAX, BPM_MIN, KEYSCALES, LANGUAGES, TIME_SIGNATURES
 from acestep.metadata import UNUSUAL_METERS
 from acestep.planner.answers import codes_grammar, planning_grammar, writing_grammar
 from acestep.planner.chain import FIELDS, ChainOfThought, read_chain, write_chain
 from acestep.planner.grammar import Grammar, State, code_of, is_control
 from acestep.planner.segments import Choice
+from acestep.planner.vocabulary import AUDIO_CODE, MARKERS
 
 THINK, END_THINK, END = b"<think>", b"</think>", b"<|im_end|>"
 BYTES = [bytes([byte]) for byte in range(256)]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from acestep.checkpoints.language import AUDIO_CODE
 from acestep.errors import InputError
-from acestep.planner.answers import code_count, codes_grammar
+from acestep.planner.answers import codes_grammar
+from acestep.planner.plan import code_count
+from acestep.planner.vocabulary import AUDIO_CODE
 
 THINK, END_THINK, END = b"<think>", b"</think>", b"<|im_end|>"
 DURATIONS = [
@@ -64,3 +65,9 @@ def test_a_song_of_unknown_length_ends_between_the_shortest_and_the_longest() ->
 def test_durations_without_codes_are_refused(duration: float) -> None:
     with pytest.raises(InputError, match="duration must be above 0 and up to 600 seconds"):
         codes_grammar(duration, 64_000)
+
+
+def test_the_dust_of_a_sum_is_not_a_code() -> None:
+    assert 16.1 + 0.1 > 16.2
+    assert code_count(16.1 + 0.1) == code_count(16.2) == 81
+    assert code_count(16.2001) == 82

@@ -11,14 +11,14 @@ from functools import cache
 import pytest
 from tokenizers import Tokenizer
 
-from acestep.checkpoints.language import AUDIO_CODE, MARKERS
 from acestep.cogrun.schema import PROJECT
 from acestep.constants import KEYSCALES, LANGUAGES
 from acestep.errors import WeightsError
-from acestep.planner.answers import codes_grammar, planning_grammar, writing_grammar
+from acestep.planner.answers import OPEN, codes_grammar, planning_grammar, writing_grammar
 from acestep.planner.chain import FIELDS, ChainOfThought, read_chain, read_lyrics, write_chain
 from acestep.planner.grammar import Grammar, State, code_of, is_control
 from acestep.planner.token_mask import TokenMask, byte_pieces
+from acestep.planner.vocabulary import AUDIO_CODE, MARKERS
 
 CODEBOOK = 8
 CONTROLS = [marker.encode() for marker in MARKERS] + [b"<tool_call>", b"<|vision_pad|>"]
@@ -227,3 +227,28 @@ def test_answers_are_remembered_within_bounds() -> None:
     first, second = planning_grammar(), planning_grammar()
     assert first is not second
     assert mask.allowed(first.start) is mask.allowed(second.start)
+
+
+def test_a_word_that_may_go_on_in_several_ways_is_not_begun_for_the_model() -> None:
+    """Behind "G#" only " m" can follow, but a vocabulary writes " major" or " minor" in one piece."""
+    vocabulary = [*tiny_pieces(), b" major", b" minor"]
+    state = planning_grammar(ChainOfThought(bpm=90, caption="x", duration=30)).start.advance(b"<think>")
+    for piece in (b"\n", b"bpm:", b" 90", b"\n", b"caption:", b" x", b"\n", b"duration:", b" 30", b"\n"):
+        state = state.advance(piece)
+    state = state.advance(b"keyscale:").advance(b" G").advance(b"#")
+    assert state.forced() == b""
+    allowed = {vocabulary[token] for token in TokenMask(vocabulary).allowed(state)}
+    assert {b" major", b" minor", b" m"} <= allowed
+    assert state.advance(b" minor").forced() == b"\nlanguage:"
+
+
+def test_forced_text_is_spelled_as_the_vocabulary_spells_it() -> None:
+    """A tokenizer writes "bpm" as b, pm although it has bp, which is longer than b."""
+    vocabulary = [*tiny_pieces(), b"bp", b"pm"]
+    state = planning_grammar(OPEN).start.advance(b"<think>").advance(b"\n")
+    longest = TokenMask(vocabulary).allowed(state)
+    assert vocabulary[longest[0]].startswith(b"bp")
+    one, two = vocabulary.index(b"b"), vocabulary.index(b"pm")
+    mask = TokenMask(vocabulary, lambda text: [one, two] if text.startswith("bpm") else [two])
+    assert list(mask.allowed(state)) == [one]
+    assert list(mask.allowed(state.advance(b"b"))) == [two]

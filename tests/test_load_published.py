@@ -47,8 +47,8 @@ from published_support import (
     publish_text_encoder,
     publish_transformer,
     publish_vae,
-    publish_vocabulary,
 )
+from vocabulary_support import made_up_json, write_tokenizer
 
 DISK_MAX = 40_000_000  # of everything one test writes
 SMALL_LM = "acestep-5Hz-lm-0.6B"
@@ -64,7 +64,7 @@ def root(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def vocabulary(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return publish_vocabulary(tmp_path_factory.mktemp("vocabulary")) / "tokenizer.json"
+    return write_tokenizer(tmp_path_factory.mktemp("vocabulary"), made_up_json()) / "tokenizer.json"
 
 
 def shapes_of(network: nn.Module) -> Shapes:
@@ -162,33 +162,40 @@ def test_a_published_language_model_loads(
     size = LANGUAGE_MODELS[name]
     folder = publish_qwen(root / name, size, prefix, shards)
     (folder / "tokenizer.json").symlink_to(vocabulary)
-    network, tokenizer = load_language_model(folder, dtype)
+    network, loaded = load_language_model(folder, dtype)
     assert shapes_of(network) == qwen_shapes(size, "model.") | {"lm_head.weight": (size.vocabulary, size.width)}
     assert_loaded(network, dtype)
     assert network.lm_head.weight is network.model.embed_tokens.weight
-    assert tokenizer.get_vocab_size() == size.vocabulary == 217_204
+    assert loaded.size == size.vocabulary == 217_204
 
 
 def test_the_vocabulary_has_the_published_layout(root: Path, vocabulary: Path) -> None:
     folder = publish_qwen(root, replace(LANGUAGE_MODELS[SMALL_LM], layers=1))
     (folder / "tokenizer.json").symlink_to(vocabulary)
-    _, tokenizer = load_language_model(folder, torch.bfloat16)
+    _, loaded = load_language_model(folder, torch.bfloat16)
     ids = {"<|endoftext|>": 151_643, "<|im_end|>": 151_645, "<think>": 151_667, "</think>": 151_668}
     codes = {0: 151_669, 63_999: 215_668, 65_534: 217_203}
-    assert {text: tokenizer.token_to_id(text) for text in ids} == ids
-    assert {code: tokenizer.token_to_id(f"<|audio_code_{code}|>") for code in codes} == codes
-    added = tokenizer.get_added_tokens_decoder()
-    assert [added[token].special for token in (151_656, 151_657, 151_667, 151_669)] == [True, False, False, True]
-    assert tokenizer.encode("<think><|audio_code_7|></think>").ids == [151_667, 151_676, 151_668]
+    assert {name: loaded.control(name) for name in ids} == ids
+    assert {code: loaded.code(code) for code in codes} == codes
 
 
 def test_the_embedded_language_model_loads() -> None:
-    network, tokenizer = load_language_model(Path(__file__).parents[1] / "weights" / "tiny" / "lm", torch.float32)
+    network, vocabulary = load_language_model(Path(__file__).parents[1] / "weights" / "tiny" / "lm", torch.float32)
     assert_loaded(network, torch.float32)
     assert network.lm_head.weight is network.model.embed_tokens.weight
-    states = network.model(torch.tensor([tokenizer.encode("calm piano").ids])).last_hidden_state
-    logits = network(torch.tensor([tokenizer.encode("calm piano").ids])).logits
-    torch.testing.assert_close(logits, states @ network.model.embed_tokens.weight.T)
+    assert vocabulary.size == network.config.vocab_size == 1960
+    ids = torch.tensor([vocabulary.text("calm piano")])
+    states = network.model(ids).last_hidden_state
+    torch.testing.assert_close(network(ids).logits, states @ network.model.embed_tokens.weight.T)
+
+
+def test_a_vocabulary_larger_than_the_network_is_refused(tmp_path: Path) -> None:
+    folder = embedded_lm(tmp_path)
+    raw = json.loads((folder / "tokenizer.json").read_text())
+    raw["added_tokens"].append(raw["added_tokens"][-1] | {"id": 1960, "content": "<|audio_code_1000|>"})
+    (folder / "tokenizer.json").write_text(json.dumps(raw))
+    with pytest.raises(WeightsError, match=r"lm/tokenizer.json has 1961 tokens, the network only 1960 embeddings\.$"):
+        load_language_model(folder, torch.float32)
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from acestep.checkpoints.registry import (
     EMBEDDED_LANGUAGE_MODEL,
     EMBEDDED_MODEL,
     SMALL_LANGUAGE_MODEL,
+    language_model_named,
     model_named,
 )
 from acestep.checkpoints.rows import HubFolder, ModelSpec
@@ -34,6 +35,7 @@ from acestep.errors import DeviceMemoryError
 MEMORY_MIN_BYTES = 4_000_000_000
 PLANNER_MIN_BYTES = 6_000_000_000
 RESIDENT_MIN_BYTES = 8_000_000_000
+NO_PLANNER = "none"
 _USUAL_WIDTH = 2  # bytes per weight the figures above are for
 
 
@@ -88,6 +90,19 @@ def choose(
     needs_base = preserve_vocals or not (task is None or task in turbo.variant.tasks)
     spec = base if needs_base else turbo
     return Choice(spec, _planner_for(spec, facts, usable), offload, _reason(facts, usable, offload))
+
+
+def planner_named(name: str, suited: HubFolder | None) -> HubFolder | None:
+    """The language model that ``name`` means, or None.
+
+    Args:
+        name: a registry name, ``none``, or ``auto``.
+        suited: what ``auto`` is.
+
+    Raises:
+        InputError: unknown model name.
+    """
+    return {AUTO: suited, NO_PLANNER: None}[name] if name in (AUTO, NO_PLANNER) else language_model_named(name)
 
 
 def usable_memory(facts: DeviceFacts, width: int | None = None) -> int:

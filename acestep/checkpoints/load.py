@@ -48,13 +48,44 @@ def load_strict(
             mapped only vectors (norms, biases) are read for it.
     """
     expected = network.state_dict()
-    contents = read_contents(files, rename)
-    _refuse(files, [*contents.problems, *_differences(expected, contents)])
-    state = {name: contents.tensors[name].load(dtype) for name in expected}
-    broken = [name for name, tensor in state.items() if not _is_sound(tensor, contents.tensors[name])]
+    stored = stored_strict(expected, files, rename)
+    state = {name: stored[name].load(dtype) for name in expected}
+    broken = [name for name, tensor in state.items() if not _is_sound(tensor, stored[name])]
     _refuse(files, summary(f"that {_says(dtype)} cannot hold (NaN or infinity)", broken))
     network.load_state_dict(state, strict=True, assign=True)
     return network.eval().requires_grad_(False)
+
+
+def stored_strict(
+    expected: Mapping[str, Tensor], files: WeightFiles, rename: Callable[[str], str] = str
+) -> dict[str, StoredTensor]:
+    """The tensors of ``files``, none of them read yet, if they are exactly those that are expected.
+
+    Args:
+        expected: tensors, which may be on the meta device, by the network's names.
+        files, rename: as in `load_strict`.
+
+    Raises:
+        WeightsError: unreadable files, missing or extra tensors, wrong shapes and types: all of them in one text.
+    """
+    contents = read_contents(files, rename)
+    _refuse(files, [*contents.problems, *_differences(expected, contents)])
+    return contents.tensors
+
+
+def one_by_one(stored: Mapping[str, StoredTensor], files: WeightFiles, dtype: torch.dtype) -> Callable[[str], Tensor]:
+    """For networks that make their own weights of the stored ones: reads a tensor by its name, whole.
+
+    Its memory, mapped or not, is gone with it. Raises WeightsError for NaN and infinity.
+    """
+
+    def read(name: str) -> Tensor:
+        tensor = stored[name].load_alone(dtype)
+        if not _is_finite(tensor):
+            _refuse(files, summary(f"that {_says(dtype)} cannot hold (NaN or infinity)", [name]))
+        return tensor
+
+    return read
 
 
 def load_silence(folder: Path) -> Tensor:

@@ -14,14 +14,14 @@ from threading import Lock
 from acestep.checkpoints.files import search_roots
 from acestep.checkpoints.integrity import inspect
 from acestep.checkpoints.registry import parts_of
-from acestep.checkpoints.rows import ModelSpec
+from acestep.checkpoints.rows import HubFolder
 from acestep.errors import WeightsError
 
 Say = Callable[[str], None]
 LINE_EVERY_S = 5.0
 
 
-def provide(spec: ModelSpec, project_root: Path, say: Say) -> None:
+def provide(spec: HubFolder, project_root: Path, say: Say) -> None:
     """See to it that ``spec`` can be loaded; what is here is left alone, what is missing goes into the first root.
 
     Args:

@@ -14,11 +14,13 @@ from huggingface_hub.errors import StrictDataclassError
 from tokenizers import Tokenizer
 from transformers import Qwen3Config, Qwen3Model
 
-from acestep.checkpoints.load import load_strict, read_json
+from acestep.checkpoints.load import load_strict, one_by_one, read_json, stored_strict
 from acestep.checkpoints.tensors import weight_files
 from acestep.errors import WeightsError
+from acestep.models.qwen3 import Qwen3Decoder, Qwen3Sizes
 
 _PREFIX = "model."  # of every tensor in files written by the network with a head; the published ones lack it
+_TABLE = "embed_tokens.weight"
 _SIZES = (
     "hidden_size",
     "intermediate_size",
@@ -71,6 +73,39 @@ def load_qwen3(folder: Path, dtype: torch.dtype) -> Qwen3Model:
     with torch.device("meta"):
         network = Qwen3Model(config)
     return fill_qwen3(network, folder, dtype)
+
+
+def load_decoder(folder: Path, dtype: torch.dtype, device: torch.device) -> Qwen3Decoder:
+    """The planner's network as our own decoder, layer by layer: never a second copy of more than a layer.
+
+    A tensor of that type that nothing is made of, as the embedding table, stays memory-mapped on the CPU.
+
+    Raises:
+        WeightsError: files are missing or broken, or describe a network that the decoder does not compute.
+    """
+    sizes = _decoder_sizes(read_qwen3_config(folder), folder / "config.json")
+    files = weight_files(folder, "model")
+    expected = {name: torch.empty(shape, device="meta") for name, shape in sizes.shapes()}
+    stored = stored_strict(expected, files, _without_prefix)
+    read = one_by_one(stored, files, dtype)
+    table = stored[_TABLE].load(dtype)
+    return Qwen3Decoder(sizes, lambda name: (table if name == _TABLE else read(name)).to(device)).eval()
+
+
+def _decoder_sizes(config: Qwen3Config, path: Path) -> Qwen3Sizes:
+    expected = {
+        "tie_word_embeddings": True,
+        "attention_bias": False,
+        "hidden_act": "silu",
+        "use_sliding_window": False,
+    }
+    rope = config.rope_parameters
+    odd = [f"{key}={getattr(config, key)!r}" for key, value in expected.items() if getattr(config, key) != value]
+    odd += [f"rope_type={rope['rope_type']!r}"] if rope["rope_type"] != "default" else []
+    if odd:
+        raise WeightsError(f"Model not loaded: {path} has {', '.join(odd)}, which is not supported.")
+    same = {name: getattr(config, name) for name in (*_SIZES, "max_position_embeddings", "rms_norm_eps")}
+    return Qwen3Sizes(**same, rope_theta=rope["rope_theta"])
 
 
 def read_tokenizer(folder: Path) -> Tokenizer:

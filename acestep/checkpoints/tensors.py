@@ -70,8 +70,10 @@ class StoredTensor:
 
         A copy maps the file for itself, so that the pages it read go back to the system with it.
         """
-        if FLOATS[self.kind] is dtype:
-            return self.reader.get_tensor(self.name)
+        return self.reader.get_tensor(self.name) if FLOATS[self.kind] is dtype else self.load_alone(dtype)
+
+    def load_alone(self, dtype: torch.dtype) -> Tensor:
+        """The tensor in ``dtype``; if that is its type, from a mapping that goes when the tensor does."""
         with open_safetensors(self.path) as alone:
             return alone.get_tensor(self.name).to(dtype)
 

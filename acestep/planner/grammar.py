@@ -156,14 +156,15 @@ class State:
     def forced(self, most: int | None = None) -> bytes:
         """What has to follow, as far as there is no choice and at most so many bytes; ``b""`` if there is one now.
 
-        It can be given to the model without asking it. A blank at its end is left off: the vocabularies join a blank
-        with the word after it. The text is ordinary text: encode it without control tokens.
+        It can be given to the model without asking it. A blank at its end is left off, and so is the beginning of a
+        word that may go on in several ways: the vocabularies join a blank with the word after it, and no one writes
+        " m" and "ajor". The text is ordinary text: encode it without control tokens.
         """
         run, state = bytearray(), self
         while (most is None or len(run) < most) and isinstance(choice := state.segment, Choice):
             byte = choice.only_byte(state.place)
             if byte is None:
-                return bytes(run).removesuffix(b" ")
+                return bytes(run).rpartition(b" ")[0]
             run.append(byte)
             state = state._chosen(choice, choice.step(state.place, byte))
         return bytes(run) if isinstance(state.segment, (Choice, Control)) else bytes(run).removesuffix(b" ")

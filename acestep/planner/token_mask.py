@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from array import array
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from acestep.errors import WeightsError
@@ -88,17 +88,25 @@ class _Shelf:
 class TokenMask:
     """Allowed tokens of a vocabulary, state by state; one for a model, shared by all requests of a thread."""
 
-    def __init__(self, pieces: Sequence[bytes], *, remembered: int = _REMEMBERED) -> None:
+    def __init__(
+        self,
+        pieces: Sequence[bytes],
+        spell: Callable[[str], Sequence[int]] | None = None,
+        *,
+        remembered: int = _REMEMBERED,
+    ) -> None:
         """Sort a vocabulary.
 
         Args:
             pieces: bytes of every token in the order of ids; ``b""`` for an id that is never used. A piece that
                 spells a control token is that token.
+            spell: ids of a text as the model was trained on it; None spells forced text with the longest tokens.
             remembered: ids of earlier answers that are kept, for all requests together.
 
         Raises:
             WeightsError: the vocabulary lacks a control token or a single byte, so that a text could not be ended.
         """
+        self._spell = spell
         plain, odd = [], []
         self._controls: dict[bytes, int] = {}
         self._codes: dict[int, int] = {}
@@ -115,7 +123,7 @@ class TokenMask:
     def allowed(self, state: State) -> array[int]:
         """Ids of the tokens that may come next, each once, in no order; empty only behind a finished answer.
 
-        Where there is no choice of text, the longest token that spells it is the only one. The same array may be
+        Where there is no choice of text, the token it begins with is the only one. The same array may be
         returned again: do not change it.
 
         Raises:
@@ -166,7 +174,7 @@ class TokenMask:
             case None:
                 return found
         if run := state.forced(_FORCED_MOST):
-            found.append(self._longest(run))
+            found.append(self._first(run))
             return found
         for shelf in (self._plain, self._odd):
             self._collect(shelf, 0, len(shelf.pieces), 0, state, found)
@@ -180,9 +188,11 @@ class TokenMask:
             )
         return array("I", (self._codes[code] for code in range(size)))
 
-    def _longest(self, run: bytes) -> int:
-        """The token that spells the most of a text's beginning; single bytes always do."""
-        return max(found for shelf in (self._plain, self._odd) for found in shelf.spelling(run))[1]
+    def _first(self, run: bytes) -> int:
+        """The token a text begins with: the vocabulary's own if it is known, else the longest; single bytes do."""
+        found = {token: length for shelf in (self._plain, self._odd) for length, token in shelf.spelling(run)}
+        own = self._spell(run.decode()) if self._spell is not None and _is_text(run) else []
+        return own[0] if own and own[0] in found else max(found, key=lambda token: (found[token], token))
 
     def _collect(self, shelf: _Shelf, low: int, high: int, depth: int, state: State, found: array[int]) -> None:
         """Add the allowed tokens of shelf[low:high], which share ``depth`` bytes that lead to ``state``."""
@@ -196,6 +206,15 @@ class TokenMask:
             after = state.step(byte)
             if after is not None:
                 self._collect(shelf, start, end, depth + 1, after, found)
+
+
+def _is_text(run: bytes) -> bool:
+    """Whether bytes are whole characters."""
+    try:
+        run.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _is_plain(piece: bytes) -> bool:

@@ -60,7 +60,7 @@ def play(
 ) -> Rendering:
     """The songs of ``request``, by ``plans`` or as the request itself would have them."""
     wish, renderer = request(handler, seeds, **fields), handler.renderer
-    return renderer.render(wish, plans or [wish.plan(renderer.codebook_size)] * len(seeds), reference)
+    return renderer.render(wish, plans or [wish.plan(renderer.reader.codebook_size)] * len(seeds), reference)
 
 
 def lasting(plan: Plan, seconds: float) -> Plan:

@@ -1,0 +1,1 @@
+"""The engines that answer an `Ask`: ``pt`` is the reference, the others are as right and faster."""
