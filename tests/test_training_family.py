@@ -37,6 +37,7 @@ from acestep.training.render.bank import SETTING
 from acestep.training.songs import HELD_OUT_SEED, SongRecord, record_of, training_score
 from acestep.training.train_dit import Lessons, make_lessons, train_dit
 from acestep.training.train_fsq import SemanticCodec, audible_weights, train_fsq
+from acestep.training.train_lm import train_lm
 from acestep.training.train_vae import finish_vae, finished_vae, train_vae
 
 from soundfont_support import write_soundfont
@@ -68,6 +69,7 @@ def family(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lessons = make_lessons(songs, runs / "vae", 2, 0)
     train_dit(lessons, runs / "fsq", runs / "dit", SETTINGS, Budget(steps=2), "cpu")
     distill(lessons, runs / "dit", runs / "turbo", SETTINGS, Budget(steps=1), "cpu", 3.0)
+    train_lm(songs, runs / "fsq", runs / "lm", SETTINGS, Budget(steps=2), 2, "cpu")
     return root
 
 
@@ -268,9 +270,11 @@ def test_exported_weights_play(family: Path, tmp_path: Path) -> None:
         "tiny",
         "tiny-base",
         "tiny/text_encoder",
+        "tiny/lm",
     }
-    for folder in written:
-        assert all(path.stat().st_size <= 12 << 20 for path in folder.iterdir() if path.is_file())
+    sizes = [path.stat().st_size for path in (tmp_path / "weights").rglob("*") if path.is_file()]
+    assert max(sizes) <= 12 << 20
+    assert sum(sizes) <= 24 << 20
     for model in ("tiny", "tiny-base"):
         handler = AceStepHandler()
         handler.initialize_service(tmp_path, model, "cpu")
@@ -284,7 +288,7 @@ def test_exported_weights_play(family: Path, tmp_path: Path) -> None:
 
 
 def test_one_command_makes_the_family_in_pieces(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    scale = Scale(1, 1, (2, 1, 1e-3), (2, 2, 1e-3), (2, 2, 1e-3), (1, 2, 1e-3), chunk=1)
+    scale = Scale(1, 1, (2, 1, 1e-3), (2, 2, 1e-3), (2, 2, 1e-3), (1, 2, 1e-3), (2, 2, 1e-3), chunk=1)
     out = tmp_path / "weights"
 
     def go_on(seconds: float) -> bool:
@@ -306,5 +310,6 @@ def test_one_command_makes_the_family_in_pieces(tmp_path: Path, capsys: pytest.C
         "semantic codec",
         "transformer",
         "few steps",
+        "planner",
     ]
     assert {path.name for path in out.iterdir()} == {"tiny", "tiny-base"}

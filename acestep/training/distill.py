@@ -10,7 +10,6 @@ encoder is shared, so it stays as it is.
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from acestep.checkpoints.registry import EMBEDDED_MODEL
 from acestep.sampling.schedule import make_schedule
 from acestep.training.embedded import EmbeddedModel
 from acestep.training.latents import LatentSongs
+from acestep.training.learn.command import budget_of, settings_of, trainer_parser
 from acestep.training.learn.flow import FlowBatch, frame_mask, masked_error, noisy, velocity
 from acestep.training.learn.trainer import CHECKPOINT, Budget, Figures, Settings, Trainer, averaged_weights
 from acestep.training.train_dit import Lessons, make_lessons
@@ -85,19 +85,11 @@ def distill(
 
 def main(argv: list[str] | None = None) -> None:
     """Distil the few-step model."""
-    parser = argparse.ArgumentParser(prog="python -m acestep.training.distill", description=main.__doc__)
-    for name in ("latents", "vae", "dit", "folder"):
-        parser.add_argument(name, type=Path)
-    parser.add_argument("--minutes", type=float)
-    parser.add_argument("--steps", type=int)
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--rate", type=float, default=3e-4)
+    parser = trainer_parser("distill", main.__doc__, ("latents", "vae", "dit", "folder"), batch=16, rate=3e-4)
     parser.add_argument("--guidance", type=float, default=GUIDANCE)
-    parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args(argv)
-    settings = Settings(learning_rate=arguments.rate, bf16=arguments.device == "cuda")
+    settings, budget = settings_of(arguments), budget_of(arguments)
     lessons = make_lessons(LatentSongs(arguments.latents), arguments.vae, arguments.batch, settings.seed)
-    budget = Budget(arguments.steps, arguments.minutes)
     distill(lessons, arguments.dit, arguments.folder, settings, budget, arguments.device, arguments.guidance)
 
 

@@ -18,11 +18,12 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from acestep.checkpoints.registry import EMBEDDED_BASE_MODEL, EMBEDDED_MODEL, ModelSpec
+from acestep.checkpoints.registry import EMBEDDED_BASE_MODEL, EMBEDDED_MODEL, LANGUAGE_MODELS, ModelSpec
 from acestep.training.embedded import variant
 from acestep.training.learn.trainer import CHECKPOINT, averaged_weights
-from acestep.training.sizes import AUTOENCODER, LANGUAGE_MODEL, TRANSFORMER, VOCABULARY
+from acestep.training.sizes import AUTOENCODER, LANGUAGE_MODEL, PLANNER, TRANSFORMER, VOCABULARY
 from acestep.training.train_dit import VOCABULARY_SEED, silence_latents
+from acestep.training.train_lm import planner_tokenizer
 from acestep.training.train_vae import finished_vae
 from acestep.training.vocabulary import learn_vocabulary
 
@@ -30,8 +31,8 @@ STORED = torch.float16
 
 
 def export_family(runs: Path, out: Path) -> list[Path]:
-    """Write every network that has a run below ``runs`` (``vae``, ``dit``, ``turbo``); the folders written."""
-    vae, base, turbo = (runs / name for name in ("vae", "dit", "turbo"))
+    """Write all networks with a run below ``runs`` (``vae``, ``dit``, ``turbo``, ``lm``); the folders written."""
+    vae, base, turbo, planner = (runs / name for name in ("vae", "dit", "turbo", "lm"))
     written = [
         _write(out / EMBEDDED_MODEL.vae, "diffusion_pytorch_model", AUTOENCODER, finished_vae(vae).state_dict())
     ]
@@ -41,8 +42,20 @@ def export_family(runs: Path, out: Path) -> list[Path]:
             written.append(_write_transformer(out, spec, averaged_weights(run), silence))
     if (base / CHECKPOINT).is_file():
         vocabulary = learn_vocabulary(VOCABULARY, VOCABULARY_SEED)
-        written.append(_write_text(out / EMBEDDED_MODEL.text_encoder, averaged_weights(base), vocabulary))
+        text = _below(averaged_weights(base), "text.")
+        written.append(_write_qwen3(out / EMBEDDED_MODEL.text_encoder, LANGUAGE_MODEL, text, vocabulary))
+    if (planner / CHECKPOINT).is_file():
+        written.append(export_planner(planner, out / LANGUAGE_MODELS[EMBEDDED_MODEL.name].folder))
     return written
+
+
+def export_planner(run: Path, folder: Path) -> Path:
+    """Write the planner of a run as a weights folder.
+
+    Raises:
+        WeightsError: nothing has been trained in ``run``.
+    """
+    return _write_qwen3(folder, PLANNER, averaged_weights(run), planner_tokenizer(run))
 
 
 def _write_transformer(out: Path, spec: ModelSpec, weights: Mapping[str, Tensor], silence: Tensor) -> Path:
@@ -52,15 +65,13 @@ def _write_transformer(out: Path, spec: ModelSpec, weights: Mapping[str, Tensor]
     return folder
 
 
-def _write_text(folder: Path, weights: Mapping[str, Tensor], vocabulary: Tokenizer) -> Path:
-    config = {
-        "architectures": ["Qwen3Model"],
-        "model_type": "qwen3",
-        **LANGUAGE_MODEL,
-        "vocab_size": vocabulary.get_vocab_size(),
-    }
-    _write(folder, "model", config, _below(weights, "text."))
-    vocabulary.save(str(folder / "tokenizer.json"))
+def _write_qwen3(
+    folder: Path, sizes: Mapping[str, object], weights: Mapping[str, Tensor], vocabulary: Tokenizer
+) -> Path:
+    rows = vocabulary.get_vocab_size()
+    config = {"architectures": ["Qwen3Model"], "model_type": "qwen3", **sizes, "vocab_size": rows}
+    _write(folder, "model", config, weights)
+    vocabulary.save(str(folder / "tokenizer.json"), pretty=False)
     return folder
 
 

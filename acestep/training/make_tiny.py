@@ -4,6 +4,7 @@
     python -m acestep.training.make_tiny --minutes 9 --device cuda --workers 16
 
     seeds -> rendered songs -> autoencoder -> latents -> semantic codec -> transformer (tiny-base) -> few steps (tiny)
+                                                                            -> planner
 
 In: ``--runs`` and ``--cache``, folders that git ignores. Out: checkpoints there and, once all stages are done, the
 weights below ``--out``. The command may be killed at any moment; the same command goes on.
@@ -20,12 +21,14 @@ from pathlib import Path
 import torch
 
 from acestep.training.corpus import SONGS_PER_CHUNK, Corpus, make_corpus
+from acestep.training.curves import can_draw, draw_curves
 from acestep.training.distill import GUIDANCE, distill
 from acestep.training.export import export_family
 from acestep.training.latents import LatentSongs, make_latents
 from acestep.training.learn.trainer import CHECKPOINT, Budget, Settings
 from acestep.training.train_dit import make_lessons, train_dit
 from acestep.training.train_fsq import train_fsq
+from acestep.training.train_lm import train_lm
 from acestep.training.train_vae import FINISHED, finish_vae, train_vae
 
 
@@ -39,12 +42,29 @@ class Scale:
     fsq: tuple[int, int, float]
     dit: tuple[int, int, float]
     turbo: tuple[int, int, float]
+    planner: tuple[int, int, float]
     chunk: int = SONGS_PER_CHUNK
 
 
 SCALES = {
-    "cpu": Scale(640, 1600, (6_000, 6, 3e-4), (3_000, 32, 1e-3), (20_000, 8, 1e-3), (3_000, 8, 3e-4)),
-    "cuda": Scale(4_000, 16_000, (20_000, 32, 5e-4), (10_000, 64, 1e-3), (60_000, 64, 1e-3), (10_000, 64, 3e-4)),
+    "cpu": Scale(
+        corpus_songs=640,
+        latent_songs=1600,
+        vae=(6_000, 6, 3e-4),
+        fsq=(3_000, 32, 1e-3),
+        dit=(20_000, 8, 1e-3),
+        turbo=(3_000, 8, 3e-4),
+        planner=(6_000, 8, 2e-3),
+    ),
+    "cuda": Scale(
+        corpus_songs=4_000,
+        latent_songs=16_000,
+        vae=(20_000, 32, 5e-4),
+        fsq=(10_000, 64, 1e-3),
+        dit=(60_000, 64, 1e-3),
+        turbo=(10_000, 64, 3e-4),
+        planner=(20_000, 64, 2e-3),
+    ),
 }
 
 
@@ -118,6 +138,12 @@ def stages(place: Place, scale: Scale) -> Iterator[tuple[str, Callable[[], bool]
         distill(lessons, place.run("dit"), place.run("turbo"), settings, budget, place.device, GUIDANCE)
         return place.steps_of("turbo") >= steps
 
+    def planner() -> bool:
+        steps, batch, rate = scale.planner
+        settings, budget = place.settings(rate, 0.01), place.budget(steps)
+        train_lm(LatentSongs(latents), place.run("fsq"), place.run("lm"), settings, budget, batch, place.device)
+        return place.steps_of("lm") >= steps
+
     yield from (
         ("songs", songs),
         ("autoencoder", vae),
@@ -125,6 +151,7 @@ def stages(place: Place, scale: Scale) -> Iterator[tuple[str, Callable[[], bool]
         ("semantic codec", fsq),
         ("transformer", dit),
         ("few steps", turbo),
+        ("planner", planner),
     )
 
 
@@ -139,13 +166,23 @@ def make_tiny(place: Place, scale: Scale, out: Path | None) -> bool:
     """
     for name, work in stages(place, scale):
         print(f"stage: {name}", flush=True)
-        if not work():
+        done = work()
+        _draw(place.runs)
+        if not done:
             print(f"time is up in the stage {name}; the same command goes on", flush=True)
             return False
     if out is not None:
         for folder in export_family(place.runs, out):
             print(f"wrote {folder}", flush=True)
     return True
+
+
+def _draw(runs: Path) -> None:
+    """Curves of all runs as pictures, or a line that says what they would need."""
+    if can_draw():
+        draw_curves(sorted(runs.glob("*")))
+    else:
+        print("no pictures of the curves: they need the package pillow", flush=True)
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -18,13 +18,13 @@ from tokenizers import AddedToken, Tokenizer
 from torch import Tensor, nn
 from transformers import Qwen3Config, Qwen3Model
 
-from acestep.checkpoints.language import AUDIO_CODE
 from acestep.checkpoints.registry import EMBEDDED_BASE_MODEL, EMBEDDED_MODEL, ModelSpec
 from acestep.constants import SAMPLE_RATE, TIMBRE_SECONDS
 from acestep.models.acestep_model import AceStepModel
 from acestep.models.config import AceStepConfig
 from acestep.models.oobleck import Oobleck
 from acestep.models.vae_config import OobleckConfig
+from acestep.planner.vocabulary import AUDIO_CODE
 from acestep.training.vocabulary import learn_vocabulary
 
 VOCABULARY = 960

@@ -39,3 +39,4 @@ LANGUAGE_MODEL = {
     "max_position_embeddings": 8192,
     "rope_theta": 1_000_000.0,
 }
+PLANNER = {**LANGUAGE_MODEL, "num_hidden_layers": 4, "intermediate_size": 2 * TEXT_WIDTH}

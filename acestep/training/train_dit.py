@@ -7,7 +7,6 @@ In: latents of songs, the runs of the autoencoder and the semantic codec. Out: c
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from acestep.constants import AUDIO_CHANNELS, SAMPLE_RATE, TIMBRE_SECONDS
 from acestep.training.embedded import EmbeddedModel
 from acestep.training.examples import draw_example
 from acestep.training.latents import LatentSong, LatentSongs
+from acestep.training.learn.command import budget_of, settings_of, trainer_parser
 from acestep.training.learn.flow import FlowBatch, begin_as_identity, flow_loss
 from acestep.training.learn.trainer import CHECKPOINT, Budget, Figures, Settings, Trainer, averaged_weights
 from acestep.training.sizes import VOCABULARY
@@ -103,18 +103,10 @@ def train_dit(lessons: Lessons, fsq_run: Path, folder: Path, settings: Settings,
 
 def main(argv: list[str] | None = None) -> None:
     """Train the embedded transformer."""
-    parser = argparse.ArgumentParser(prog="python -m acestep.training.train_dit", description=main.__doc__)
-    for name in ("latents", "vae", "fsq", "folder"):
-        parser.add_argument(name, type=Path)
-    parser.add_argument("--minutes", type=float)
-    parser.add_argument("--steps", type=int)
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--rate", type=float, default=1e-3)
-    parser.add_argument("--device", default="cpu")
+    parser = trainer_parser("train_dit", main.__doc__, ("latents", "vae", "fsq", "folder"), batch=16, rate=1e-3)
     arguments = parser.parse_args(argv)
-    settings = Settings(learning_rate=arguments.rate, weight_decay=0.01, bf16=arguments.device == "cuda")
+    settings, budget = settings_of(arguments, weight_decay=0.01), budget_of(arguments)
     lessons = make_lessons(LatentSongs(arguments.latents), arguments.vae, arguments.batch, settings.seed)
-    budget = Budget(arguments.steps, arguments.minutes)
     train_dit(lessons, arguments.fsq, arguments.folder, settings, budget, arguments.device)
 
 

@@ -8,7 +8,6 @@ through (Mentzer et al., 2023): forward it rounds, backward it does not.
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from acestep.models.config import AceStepConfig
 from acestep.models.fsq import AudioDetokenizer, AudioTokenizer, FiniteScalarQuantizer
 from acestep.models.oobleck import Oobleck
 from acestep.training.latents import MIX, LatentSongs
+from acestep.training.learn.command import budget_of, settings_of, trainer_parser
 from acestep.training.learn.trainer import Budget, Figures, Settings, Trainer
 from acestep.training.sizes import TRANSFORMER
 from acestep.training.train_vae import finished_vae
@@ -105,17 +105,9 @@ def train_fsq(
 
 def main(argv: list[str] | None = None) -> None:
     """Train the semantic tokenizer and detokenizer."""
-    parser = argparse.ArgumentParser(prog="python -m acestep.training.train_fsq", description=main.__doc__)
-    for name in ("latents", "vae", "folder"):
-        parser.add_argument(name, type=Path)
-    parser.add_argument("--minutes", type=float)
-    parser.add_argument("--steps", type=int)
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--rate", type=float, default=1e-3)
-    parser.add_argument("--device", default="cpu")
+    parser = trainer_parser("train_fsq", main.__doc__, ("latents", "vae", "folder"), batch=32, rate=1e-3)
     arguments = parser.parse_args(argv)
-    settings = Settings(learning_rate=arguments.rate, bf16=arguments.device == "cuda")
-    budget = Budget(arguments.steps, arguments.minutes)
+    settings, budget = settings_of(arguments), budget_of(arguments)
     songs = LatentSongs(arguments.latents)
     train_fsq(songs, arguments.vae, arguments.folder, settings, budget, arguments.batch, arguments.device)
 

@@ -8,7 +8,6 @@ transform coder (``learn.lapped``), so it sounds like something from the first s
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from acestep.models.oobleck import Oobleck
 from acestep.models.vae_config import OobleckConfig
 from acestep.training.corpus import Corpus
 from acestep.training.files import write_beside
+from acestep.training.learn.command import budget_of, settings_of, trainer_parser
 from acestep.training.learn.lapped import rescale_latents, start_as_transform
 from acestep.training.learn.losses import distortion, si_sdr, spectral_distance
 from acestep.training.learn.trainer import CHECKPOINT, Budget, Figures, Settings, Trainer, averaged_weights
@@ -123,21 +123,13 @@ def finished_vae(folder: Path) -> Oobleck:
 
 def main(argv: list[str] | None = None) -> None:
     """Train the embedded autoencoder."""
-    parser = argparse.ArgumentParser(prog="python -m acestep.training.train_vae", description=main.__doc__)
-    parser.add_argument("corpus", type=Path)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--minutes", type=float)
-    parser.add_argument("--steps", type=int)
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--rate", type=float, default=5e-4)
-    parser.add_argument("--device", default="cpu")
+    parser = trainer_parser("train_vae", main.__doc__, ("corpus", "folder"), batch=8, rate=5e-4)
     parser.add_argument("--finish", action="store_true", help="freeze the run instead of training")
     arguments = parser.parse_args(argv)
     if arguments.finish:
         finish_vae(Corpus(arguments.corpus), arguments.folder)
         return
-    settings = Settings(learning_rate=arguments.rate, bf16=arguments.device == "cuda")
-    budget = Budget(arguments.steps, arguments.minutes)
+    settings, budget = settings_of(arguments), budget_of(arguments)
     train_vae(Corpus(arguments.corpus), arguments.folder, settings, budget, arguments.batch, arguments.device)
 
 
