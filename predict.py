@@ -13,9 +13,11 @@ from typing import Optional
 import torch
 from cog import BasePredictor, Input, Path
 
-from acestep.checkpoints.registry import ModelSpec
+from acestep.checkpoints.choose import choose, planner_named
+from acestep.checkpoints.rows import HubFolder, ModelSpec
 from acestep.cog_door import (
     OutputFolder,
+    PlannerChoice,
     cog_names,
     deliver,
     fetched,
@@ -24,13 +26,13 @@ from acestep.cog_door import (
     memory_returned,
     numbers,
     print_line,
-    print_progress,
     print_stage,
+    progress_printer,
     record_timings,
 )
+from acestep.devices import device_facts
 from acestep.handler import AceStepHandler
 from acestep.inference import GenerationConfig, GenerationParams, generate_music, warm_up
-from acestep.llm_inference import LLMHandler
 from acestep.net.url import ALLOW_PRIVATE_URLS
 from acestep.request import Request
 
@@ -49,18 +51,26 @@ class Predictor(BasePredictor):
         logging.getLogger("acestep").setLevel(logging.INFO)  # other libraries log addresses that are secrets
         self.outputs = OutputFolder()
         self.allow_private = os.environ.get(ALLOW_PRIVATE_URLS) == "1"
-        self.llm = LLMHandler()
+        project, model = Path(__file__).resolve().parent, os.environ.get("ACESTEP_MODEL", "auto")
+        choice = choose(model, device_facts())
+        offload = os.environ.get("ACESTEP_OFFLOAD") == "1"
+        later = print_line if os.environ.get("ACESTEP_DOWNLOAD") == "on-request" else None
+        backend = os.environ.get("ACESTEP_LM_BACKEND", "native")
+        self.planners = PlannerChoice(project, backend, offload=offload or choice.offload, download=later)
+        self.lm_model = os.environ.get("ACESTEP_LM_MODEL", "auto")
+        if row := planner_named(self.lm_model, choice.language_model):
+            self.planners.use(row, print_line)  # before the others, which share what memory it leaves
         self.dit = AceStepHandler()
         status, _ = self.dit.initialize_service(
-            project_root=str(Path(__file__).resolve().parent),
-            config_path=os.environ.get("ACESTEP_MODEL", "auto"),
+            project_root=str(project),
+            config_path=model,
             report=print_stage,
-            offload_to_cpu=os.environ.get("ACESTEP_OFFLOAD") == "1",
+            offload_to_cpu=offload,
             download=print_line,
-            download_later=os.environ.get("ACESTEP_DOWNLOAD") == "on-request",
+            download_later=later is not None,
         )
         print_line(f"Loaded {status}")
-        print_stage("warm-up", warm_up(self.dit))
+        print_stage("warm-up", warm_up(self.dit, self.planners.handler))
 
     def predict(
         self,
@@ -120,12 +130,12 @@ class Predictor(BasePredictor):
             ],
         ),
         lm_model: str = Input(
-            description="The language model that plans the song. auto and none run without one in this version.",
+            description="The language model that plans the song. auto takes what suits the machine; none makes the song from your words alone.",
             default="auto",
             choices=["auto", "none", "acestep-5Hz-lm-0.6B", "acestep-5Hz-lm-1.7B", "acestep-5Hz-lm-4B", "tiny"],
         ),
         thinking: Optional[bool] = Input(
-            description="Let the 5Hz language model plan the song first. Not given: exactly when a language model is loaded; this version has none.",
+            description="Let the 5Hz language model plan the song first. Not given: exactly when there is one (see lm_model).",
             default=None,
         ),
         bpm: Optional[int] = Input(
@@ -388,6 +398,9 @@ class Predictor(BasePredictor):
         limit_true_peak: bool = Input(description="Keep the file below -1 dBTP.", default=True),
     ) -> Path:
         """Make music and return the encoded file (or a zip with return_all)."""
+        with cog_names():
+            spec, reason = self.dit.choose(model, task, preserve_vocals=preserve_vocals)
+            planner = self.dit.planner_for(spec, self.lm_model if lm_model == "auto" else lm_model)
         params = GenerationParams(
             task_type=task,
             instruction=instruction,
@@ -408,7 +421,7 @@ class Predictor(BasePredictor):
             use_adg=use_adg,
             cfg_interval_start=cfg_interval_start,
             cfg_interval_end=cfg_interval_end,
-            thinking=lm_model not in ("auto", "none") if thinking is None else thinking,
+            thinking=planner is not None if thinking is None else thinking,
             shift=shift,
             infer_method=infer_method,
             timesteps=numbers("timesteps", timesteps, float),
@@ -474,20 +487,19 @@ class Predictor(BasePredictor):
             constrained_decoding_debug=constrained_decoding_debug,
         )
         with cog_names():
-            spec, reason = self.dit.choose(model, task, preserve_vocals=preserve_vocals)
             Request.from_params(params, config, spec)
-            if lm_model not in ("auto", "none"):
-                self.llm.initialize("weights", lm_model)
+            planner = self.planners.judged(planner, spec, params)
         with memory_returned():
-            return self._deliver(params, config, spec, reason, return_all=return_all, score=score)
+            return self._deliver(params, config, spec, reason, planner, return_all=return_all, score=score)
 
-    def _deliver(self, params: GenerationParams, config: GenerationConfig, spec: ModelSpec, reason: str, *, return_all: bool, score: bool) -> Path:  # fmt: skip
+    def _deliver(self, params: GenerationParams, config: GenerationConfig, spec: ModelSpec, reason: str, planner: HubFolder | None, *, return_all: bool, score: bool) -> Path:  # fmt: skip
         """Get the files, make the music, hand over the one output; when this returns, the songs' memory is free."""
         with fetched(params, allow_private=self.allow_private) as local, self.outputs.filling() as folder:
             with cog_names():
+                llm = None if planner is None else self.planners.use(planner)
                 self.dit.use(spec, reason)
             with torch.inference_mode():
-                result = generate_music(self.dit, self.llm, local, config, folder, print_progress)
+                result = generate_music(self.dit, llm, local, config, folder, progress_printer())
             record_timings(result, self.record_metric)
             return Path(deliver(result, return_all=return_all, score=score))
 

@@ -18,10 +18,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from acestep.checkpoints.provide import Say
+from acestep.checkpoints.rows import HubFolder, ModelSpec
 from acestep.devices import trim_host
-from acestep.errors import DeviceMemoryError, InputError, OutputError
+from acestep.errors import DeviceMemoryError, InputError, OutputError, UnsupportedError
 from acestep.inference import GenerationParams, GenerationResult
+from acestep.llm_inference import LLMHandler
 from acestep.net.fetch import fetch
+from acestep.planning import check_pair
 
 Number = TypeVar("Number", int, float)
 _KEPT = 2
@@ -58,6 +62,51 @@ def memory_returned() -> Iterator[None]:
         yield
     finally:
         trim_host()
+
+
+class PlannerChoice:
+    """Loads the planner that a request plans with; the last one stays loaded.
+
+    Args:
+        project: folder with the weights.
+        download: fetch what is missing when a request asks for it, and how to say so; None never does.
+    """
+
+    def __init__(self, project: Path, backend: str, *, offload: bool, download: Say | None) -> None:
+        self.handler = LLMHandler()
+        self._project, self._backend, self._offload, self._download = project, backend, offload, download
+
+    @staticmethod
+    def judged(row: HubFolder | None, spec: ModelSpec, params: GenerationParams) -> HubFolder | None:
+        """The planner of a request, or None when it is not asked.
+
+        Raises:
+            UnsupportedError: it is asked, but there is none, or it does not go with the model.
+        """
+        if not params.thinking:
+            return None
+        if row is None:
+            raise UnsupportedError(
+                "thinking=True needs a language model: lm_model is 'none', or 'auto' found none for this machine.",
+                field="thinking",
+            )
+        check_pair(row, spec)
+        return row
+
+    def use(self, row: HubFolder, download: Say | None = None) -> LLMHandler:
+        """The handler, with ``row`` loaded.
+
+        Raises:
+            WeightsError: its weights are not there or broken.
+            DeviceMemoryError: it does not fit.
+        """
+        if not (self.handler.initialized and self.handler.row == row):
+            settings = {"backend": self._backend, "offload_to_cpu": self._offload}
+            line, _ = self.handler.initialize(
+                self._project, row.name, download=download or self._download, **settings
+            )
+            print_line(f"Loaded {line}")
+        return self.handler
 
 
 class OutputFolder:
@@ -139,9 +188,9 @@ def fetched(params: GenerationParams, *, allow_private: bool) -> Iterator[Genera
     with ExitStack() as stack:
         with _disk_faults("make a folder for the received files"):
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="acestep-inputs-"))
-        files = {}
+        files, show = {}, progress_printer()
         for name, url in urls.items():
-            print_progress(0.0, f"receiving {INPUT_NAMES.get(name, name)}")
+            show(0.0, f"receiving {INPUT_NAMES.get(name, name)}")
             with cog_names():
                 target = Path(folder, f"{name}{_suffix(url)}")
                 files[name] = str(fetch(url, target, field=name, allow_private=allow_private))
@@ -182,11 +231,7 @@ def cog_names() -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        name = INPUT_NAMES.get(error.field)
-        if name is None:
-            raise
-        text = re.sub(rf"(^|: ){error.field}\b", rf"\g<1>{name}", str(error), count=1)  # the sentence's subject
-        raise type(error)(text, field=name, value=error.value) from error
+        raise error.renamed(INPUT_NAMES) from error
     except DeviceMemoryError as error:
         text = str(error)
         for python, cog in MEMORY_ADVICE.items():
@@ -194,11 +239,22 @@ def cog_names() -> Iterator[None]:
         raise DeviceMemoryError(text) from error
 
 
-def print_progress(share: float, stage: str) -> None:
-    """Print ``share`` (0 to 1) as a bar, then the stage: one line in the shape clients parse."""
-    percent = round(share * 100)
-    bar = "#" * (percent // _BAR)
-    print(f"{percent:3d}%|{bar:<{_BAR}}| {percent}/100 [{stage}]", flush=True)
+def progress_printer() -> Callable[[float, str], None]:
+    """What prints a share (0 to 1) as a bar, then the stage: one line in the shape clients parse.
+
+    A line whose percents and whose stage, counts aside, are those of the line before is left out.
+    """
+    last = (-1, "")
+
+    def show(share: float, stage: str) -> None:
+        nonlocal last
+        percent = round(share * 100)
+        told, last = last, (percent, re.sub(r"\d+", "", stage))
+        if told != last:
+            bar = "#" * (percent // _BAR)
+            print(f"{percent:3d}%|{bar:<{_BAR}}| {percent}/100 [{stage}]", flush=True)
+
+    return show
 
 
 def print_line(line: str) -> None:

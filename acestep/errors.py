@@ -18,7 +18,8 @@ Everything else that escapes is a bug and keeps its traceback.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from typing import Self
 
 _LONGEST_SHOWN = 80  # characters of a value in a message; of a longer one, the first of them
@@ -53,6 +54,14 @@ class InputError(AceStepError):
         """``{field} {value} is unknown; choose one of: ...``, the value cut by `shown`."""
         choices = ", ".join(allowed)
         return cls(f"{field} {shown(value)} is unknown; choose one of: {choices}.", field=field, value=value)
+
+    def renamed(self, names: Mapping[str, str]) -> Self:
+        """This error in the vocabulary of another door: its field, also as the sentence's subject, by a new name."""
+        name = names.get(self.field)
+        if name is None:
+            return self
+        text = re.sub(rf"(^|: ){self.field}\b", rf"\g<1>{name}", str(self), count=1)
+        return type(self)(text, field=name, value=self.value)
 
 
 class AudioError(InputError):

@@ -34,7 +34,7 @@ class Field:
 
 
 FIRST_FAMILY = "the v1-3.5B models"
-PLANNER = "the planner, and none is loaded"
+PLANNER = "the planner, which is not asked"
 EDITING = "the tasks that work on a recording"
 CORRECTION = "wavelet correction, which is off"
 

@@ -10,10 +10,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from acestep.checkpoints.choose import choose
+from acestep.checkpoints.choose import choose, planner_named
 from acestep.checkpoints.family import Report, find_weights, load_family
 from acestep.checkpoints.provide import Say, provide
 from acestep.checkpoints.registry import ModelSpec, smaller_than
+from acestep.checkpoints.rows import HubFolder
 from acestep.devices import AUTO, CPU, CUDA, DeviceFacts, Placement, Residency, device_facts, place
 from acestep.errors import NotLoadedError
 from acestep.memory import out_of_memory_explained
@@ -107,6 +108,19 @@ class AceStepHandler:
         width = service.placement.dtype.itemsize
         choice = choose(wanted, service.facts, task, preserve_vocals=preserve_vocals, width=width)
         return choice.model, choice.reason
+
+    def planner_for(self, spec: ModelSpec, name: str = AUTO) -> HubFolder | None:
+        """The language model that plans for ``spec``, or None where there is none.
+
+        Args:
+            name: a registry name, ``none``, or ``auto``, which is what suits the device.
+
+        Raises:
+            InputError: unknown model name.
+        """
+        service = self._started()
+        suited = choose(spec.name, service.facts, width=service.placement.dtype.itemsize).language_model
+        return planner_named(name, suited)
 
     def use(self, spec: ModelSpec, reason: str) -> None:
         """Make ``spec`` the current model; it is loaded only if it is not here.

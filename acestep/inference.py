@@ -22,7 +22,7 @@ import torch
 from acestep.audio.io import Audio, read_audio
 from acestep.checkpoints.registry import ModelSpec, smaller_than
 from acestep.constants import AUDIO_CHANNELS, DURATION_MIN_S
-from acestep.errors import AceStepError, NotLoadedError
+from acestep.errors import AceStepError
 from acestep.finish import finish
 from acestep.handler import AceStepHandler
 from acestep.judge import plain
@@ -30,13 +30,27 @@ from acestep.llm_inference import LLMHandler
 from acestep.memory import out_of_memory_explained
 from acestep.output.writer import writable_folder
 from acestep.params import GenerationConfig, GenerationParams
-from acestep.planner.plan import Plan
+from acestep.planner.plan import Plan, codes_text
+from acestep.planning import PlannedBatch, plan_songs
 from acestep.render import Progress, Rendering
 from acestep.request import Request
 from acestep.result import SUCCESS, GenerationResult, effective_params, extra_outputs, params_key
 from acestep.save import Provenance, save_song
+from acestep.words import SongInWords, audio_codes_of, create_sample, format_sample, understand_music
 
-__all__ = ["GenerationConfig", "GenerationParams", "GenerationResult", "generate_music", "warm_up"]
+__all__ = [
+    "GenerationConfig",
+    "GenerationParams",
+    "GenerationResult",
+    "SongInWords",
+    "audio_codes_of",
+    "create_sample",
+    "format_sample",
+    "generate_music",
+    "understand_music",
+    "warm_up",
+]
+PLANNED = 0.4  # share of the progress that planning takes, where a planner works
 logger = logging.getLogger(__name__)
 
 
@@ -67,16 +81,33 @@ def generate_music(
         return GenerationResult.failed(error)
 
 
-def warm_up(dit_handler: AceStepHandler) -> float:
-    """Run every network once on the shortest song, so that the first request does not pay for it; seconds taken."""
+def warm_up(dit_handler: AceStepHandler, llm_handler: LLMHandler | None = None) -> float:
+    """Run every network once on the shortest song, so that the first request does not pay for it; seconds taken.
+
+    Raises:
+        UnsupportedError: the planner's codes are not those of the model.
+    """
     start = time.perf_counter()
-    params = GenerationParams(caption="warm-up", duration=10, inference_steps=1, thinking=False, seed=0)
+    planned = llm_handler is not None and llm_handler.initialized
+    params = GenerationParams(
+        caption="warm-up", duration=10, inference_steps=1, thinking=planned, use_cot_caption=False, seed=0
+    )
     request = Request.from_params(params, GenerationConfig(batch_size=1, use_random_seed=False), dit_handler.model)
-    renderer = dit_handler.renderer
-    plans = [request.plan(renderer.codebook_size)]
+    with out_of_memory_explained("warming up the planner", lambda: _less_planning(request)):
+        plans = plan_songs(request, llm_handler, dit_handler.renderer.reader).plans
     with _memory_explained("warming up", request, plans, dit_handler):
-        renderer.render(request, plans)
+        dit_handler.renderer.render(request, plans)
     return time.perf_counter() - start
+
+
+def _less_planning(request: Request) -> list[str]:
+    """Ways for the planner to need less memory."""
+    if request.order is None:
+        return []
+    at_once = (
+        [f"an lm_batch_chunk_size below {request.order.songs_at_once}"] if request.order.songs_at_once > 1 else []
+    )
+    return [*at_once, "a smaller lm_model", "thinking=False"]
 
 
 def _generate(
@@ -88,40 +119,48 @@ def _generate(
     progress: Progress | None,
 ) -> GenerationResult:
     request = Request.from_params(params, config, dit_handler.model)
-    if request.thinking and not (llm_handler and llm_handler.initialized):
-        raise NotLoadedError(
-            "thinking=True needs a language model: initialise the LLMHandler, or pass thinking=False."
-        )
-    renderer = dit_handler.renderer
-    plans = [request.plan(renderer.codebook_size)] * request.batch_size
-    renderer.tokenize(request, plans)
     folder = None if save_dir is None else Path(os.fsdecode(save_dir))
+    with out_of_memory_explained("planning", lambda: _less_planning(request)):
+        batch = plan_songs(request, llm_handler, dit_handler.renderer.reader, _part(progress, 0.0, _planned(request)))
+    plans = batch.plans
     with _memory_explained(f"making {_amount(plans)} with", request, plans, dit_handler):
-        result = _play(dit_handler, params, request, plans, folder, progress)
+        result = _play(dit_handler, params, request, batch, folder, _part(progress, _planned(request), 1.0))
     if progress is not None:
         progress(1.0, "finished")
     return result
+
+
+def _planned(request: Request) -> float:
+    """Share of the work that is done when the songs are planned."""
+    return PLANNED if request.order is not None else 0.0
+
+
+def _part(progress: Progress | None, low: float, high: float) -> Progress | None:
+    """Progress of a part of the work, which is told as that of the whole."""
+    if progress is None:
+        return None
+    return lambda share, stage: progress(round(low + (high - low) * share, 4), stage)
 
 
 def _play(
     dit_handler: AceStepHandler,
     params: GenerationParams,
     request: Request,
-    plans: Sequence[Plan],
+    batch: PlannedBatch,
     folder: Path | None,
     progress: Progress | None,
 ) -> GenerationResult:
     """Everything large is held by this frame and those it calls: letting go of them frees it."""
     reference = _reference(request)
-    request = _with_warnings(request, reference, dit_handler)
+    request = _with_warnings(request, reference, dit_handler, batch)
     for warning in request.warnings:
         logger.warning("%s", warning)
     with nullcontext() if folder is None else writable_folder(folder):
         timbre = None if reference is None else torch.from_numpy(reference.samples)
-        rendering = dit_handler.renderer.render(request, plans, timbre, progress)
+        rendering = dit_handler.renderer.render(request, batch.plans, timbre, progress)
         logger.info("Peak memory %s", rendering.peak)
         finished = [finish(song, request) for song in rendering.songs]
-        return _result(dit_handler, params, request, rendering, finished, reference, folder)
+        return _result(dit_handler, params, request, batch, rendering, finished, reference, folder)
 
 
 def _memory_explained(
@@ -162,9 +201,11 @@ def _reference(request: Request) -> Audio | None:
     return read_audio(request.reference_audio, field="reference_audio", require_sound=True)
 
 
-def _with_warnings(request: Request, reference: Audio | None, dit_handler: AceStepHandler) -> Request:
-    """The request, with what the handler and the reference have to say about it."""
-    sentences = list(dit_handler.warnings)
+def _with_warnings(
+    request: Request, reference: Audio | None, dit_handler: AceStepHandler, batch: PlannedBatch
+) -> Request:
+    """The request, with what the handler, the planner and the reference have to say about it."""
+    sentences = [*dit_handler.warnings, *batch.warnings]
     if reference is not None and reference.source_channels > AUDIO_CHANNELS:
         channels = reference.source_channels
         sentences.append(f"reference_audio has {channels} channels; the first {AUDIO_CHANNELS} are heard.")
@@ -175,17 +216,19 @@ def _result(
     dit_handler: AceStepHandler,
     params: GenerationParams,
     request: Request,
+    batch: PlannedBatch,
     rendering: Rendering,
     finished: Sequence[np.ndarray],
     reference: Audio | None,
     folder: Path | None,
 ) -> GenerationResult:
     commit = dit_handler.renderer.family.commit
-    provenance = Provenance(dit_handler.model, dit_handler.reason, rendering.timings, reference, commit)
+    provenance = Provenance(dit_handler.model, dit_handler.reason, rendering.timings, reference, commit, batch)
     audios = []
     for index, samples in enumerate(finished):
-        effective = effective_params(params, request, index, rendering, dit_handler.model.name)
-        key = params_key({**effective, "audio_format": request.audio_format.name})
+        effective = effective_params(params, request, index, batch, dit_handler.model.name)
+        played = codes_text(batch.plans[index].audio_codes)
+        key = params_key({**effective, "audio_codes": played, "audio_format": request.audio_format.name})
         path = ""
         if folder is not None:
             target = folder / f"{key}{request.audio_format.extension}"
@@ -196,11 +239,11 @@ def _result(
                 "tensor": torch.from_numpy(samples),
                 "key": key,
                 "sample_rate": request.sample_rate,
-                "params": effective,
+                "params": {**effective, "audio_codes": played},
                 "silent": False,
             }
         )
     lines = [SUCCESS, f"Seeds: {', '.join(map(str, request.seeds))}"]
     return GenerationResult(
-        audios, "\n".join(lines), extra_outputs(request, rendering) | {"peak_memory": rendering.peak.to_dict()}
+        audios, "\n".join(lines), extra_outputs(request, rendering, batch) | {"peak_memory": rendering.peak.to_dict()}
     )

@@ -17,7 +17,6 @@ from acestep.audio.codec import Codec
 from acestep.checkpoints.family import Family
 from acestep.conditioning.conditions import Conditions, SongConditions
 from acestep.conditioning.context import SilenceLatents, full_context
-from acestep.conditioning.prompt import lyric_prompt, text_prompt
 from acestep.conditioning.reference import timbre_excerpt
 from acestep.conditioning.text import PromptTokens
 from acestep.constants import LATENT_CHANNELS, SAMPLE_RATE, SAMPLES_PER_FRAME, TIMBRE_FRAMES
@@ -26,6 +25,7 @@ from acestep.devices import CUDA, Residency
 from acestep.errors import GenerationError
 from acestep.memory import Peak, PeakMeter
 from acestep.planner.plan import Plan
+from acestep.reading import Reader
 from acestep.request import Request
 from acestep.sampling.guidance import Guidance
 from acestep.sampling.noise import ItemNoise, item_noise
@@ -84,6 +84,7 @@ class Renderer:
 
     Attributes:
         busy: True while plans are being played.
+        reader: what it can be told.
     """
 
     def __init__(self, family: Family, residency: Residency | None = None) -> None:
@@ -91,19 +92,8 @@ class Renderer:
         self.busy = False
         self._device, self._dtype = family.placement.device, family.placement.dtype
         self._residency = residency or Residency(family.networks, self._device)
+        self.reader = Reader(family.spec, family.tokenizer, family.model.config.codebook_size)
         self._silence = SilenceLatents(family.silence).to(self._device, self._dtype)
-
-    @property
-    def codebook_size(self) -> int:
-        """Number of semantic codes the transformer knows."""
-        return self.family.model.config.codebook_size
-
-    def tokenize(self, request: Request, plans: Sequence[Plan]) -> tuple[PromptTokens, ...]:
-        """Prompts of every song as token ids; too long a prompt is an ``InputError``. Runs no network."""
-        return tuple(
-            self.family.tokenizer(text_prompt(plan, request.instruction_for(plan)), lyric_prompt(plan))
-            for plan in plans
-        )
 
     @property
     def offloads(self) -> bool:
@@ -136,11 +126,20 @@ class Renderer:
             self.busy = False
 
     @torch.inference_mode()
+    def codes_of(self, waveform: Tensor) -> tuple[int, ...]:
+        """Semantic codes of a recording ``[2, S]`` at 48 kHz, five a second; silence fills up the last."""
+        with self._residency.resident("vae") as vae:
+            latents = Codec(vae).encode(waveform[None].to(self._device))  # [1, T, C]
+        with self._residency.resident("dit") as model:
+            codes = model.latents_to_codes(latents, self._silence.first(TIMBRE_FRAMES))  # [1, K]
+        return tuple(codes[0].tolist())
+
+    @torch.inference_mode()
     def _render(
         self, request: Request, plans: Sequence[Plan], reference: Tensor | None, report: Progress
     ) -> Rendering:
         meters = Meters(self._device)
-        tokens = self.tokenize(request, plans)
+        tokens = self.reader.tokenize(request, plans)
         report(STARTED, "conditioning")
         with meters.measure("encoder"):
             conditions = self._conditions(request, plans, tokens, reference)
@@ -189,7 +188,7 @@ class Renderer:
         if not plan.audio_codes:
             return self._silence.first(latent_frames(plan.duration_s))
         codes = torch.tensor([plan.audio_codes], device=self._device)  # [1, K]
-        return model.codes_to_latents(codes).to(self._dtype)  # [1, 5 K, C]
+        return model.codes_to_latents(codes).to(self._dtype)[:, : latent_frames(plan.duration_s)]  # [1, T, C]
 
     def _denoise(self, request: Request, conditions: Conditions, report: Progress) -> Tensor:
         choice = request.sampling

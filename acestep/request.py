@@ -25,17 +25,17 @@ from acestep.lyrics import estimate_duration
 from acestep.metadata import UNUSUAL_METERS, parse_bpm, parse_keyscale, parse_language, parse_timesignature
 from acestep.output.formats import AudioFormat, check_sample_rate, format_named
 from acestep.params import GenerationConfig, GenerationParams
-from acestep.planner.plan import Metadata, Plan, parse_codes
+from acestep.planner.order import PlanOrder, idle, order_plan
+from acestep.planner.plan import Metadata, Plan, Sheet, code_count, parse_codes
 from acestep.sampling.choice import SamplingChoice, choose_sampling
 from acestep.seeds import resolve_seeds
 from acestep.tasks import Task, instruction_for, task_named
 
-ABSENT = frozenset({FIRST_FAMILY, EDITING, PLANNER, CORRECTION})  # nobody of these is part of this version
+ABSENT = frozenset({FIRST_FAMILY, EDITING, CORRECTION})  # nobody of these is part of this version
 NOT_BUILT = {  # a value other than the default needs what this version does not have
     "variation_strength": "variations of a seed",
     "dcw_mode": "wavelet correction",
     "generate_accompaniment": "accompaniments",
-    "simple_query": "the planner",
     "lora_name_or_path": "adapters",
 }
 _DEFAULTS = GenerationParams()
@@ -48,13 +48,14 @@ class Request:
     Attributes:
         task: row of the task table.
         instruction: the caller's first line of the text prompt, or the default.
-        caption, lyrics: as the song will be conditioned; ``lyrics`` is ``[Instrumental]`` when nobody sings.
+        caption, lyrics: the caller's; ``lyrics`` is ``[Instrumental]`` when nobody sings, "" when the planner shall
+            write them.
         metadata: what the caller fixed; ``duration`` is None when it is left to the planner or the lyrics.
         audio_codes: semantic codes as text, or "".
         reference_audio: path of the timbre reference, or None.
         sampling: how the denoising runs.
         seeds: one per song.
-        thinking: the planner is asked.
+        order: what the planner shall do, or None when it is not asked.
         audio_format: row of the format table.
         sample_rate: of the files, Hz.
         limit_true_peak: keep the files below the true-peak ceiling.
@@ -70,7 +71,7 @@ class Request:
     reference_audio: str | None
     sampling: SamplingChoice
     seeds: tuple[int, ...]
-    thinking: bool
+    order: PlanOrder | None
     audio_format: AudioFormat
     sample_rate: int
     limit_true_peak: bool
@@ -96,23 +97,29 @@ class Request:
         sampling, warnings = choose_sampling(params, model)
         audio_format = format_named(config.audio_format)
         check_sample_rate(audio_format, params.sample_rate)
-        metadata = _metadata(params)
+        metadata = fixed_metadata(params)
+        order = order_plan(params, config)
         return cls(
             task=task,
             instruction=params.instruction,
             caption=params.caption,
-            lyrics=_lyrics(params),
+            lyrics=_lyrics(params, order),
             metadata=metadata,
             audio_codes=params.audio_codes.strip(),
             reference_audio=params.reference_audio or None,
             sampling=sampling,
             seeds=_seeds(params, config),
-            thinking=params.thinking,
+            order=order,
             audio_format=audio_format,
             sample_rate=params.sample_rate,
             limit_true_peak=params.limit_true_peak,
-            warnings=(*warnings, *_advice(params, metadata), *_idle(params, config)),
+            warnings=(*warnings, *_advice(params, metadata), *_idle(params, config, order)),
         )
+
+    @property
+    def sheet(self) -> Sheet:
+        """What the planner starts from."""
+        return Sheet(self.caption, self.lyrics, self.metadata)
 
     def plan(self, codebook_size: int) -> Plan:
         """The plan that takes the caller at their word: no planner, length estimated from the lyrics if open.
@@ -122,11 +129,15 @@ class Request:
                 outside the allowed length.
         """
         codes = parse_codes(self.audio_codes, codebook_size)
-        if codes:
-            seconds = check_duration("audio_codes", len(codes) / CODE_RATE)
-        else:
-            seconds = self.metadata.duration or estimate_duration(self.lyrics)
+        seconds = self._seconds_of(len(codes)) or estimate_duration(self.lyrics)
         return Plan(self.caption, self.lyrics, replace(self.metadata, duration=seconds), codes)
+
+    def _seconds_of(self, codes: int) -> float | None:
+        """How long the song is: what was asked for, unless there are codes that do not take as long as that."""
+        asked = self.metadata.duration
+        if not codes or (asked is not None and code_count(asked) == codes):
+            return asked
+        return check_duration("audio_codes", codes / CODE_RATE)
 
     def instruction_for(self, plan: Plan) -> str:
         """First line of the text prompt of ``plan``: the caller's, else the task's; codes are played as a cover."""
@@ -157,7 +168,8 @@ def _task(params: GenerationParams, model: ModelSpec) -> Task:
             field="task_type",
             value=task.name,
         )
-    if task.needs_text and not (params.caption.strip() or params.lyrics.strip()):
+    words = (params.caption, params.lyrics, params.simple_query)
+    if task.needs_text and not any(text.strip() for text in words):
         raise InputError(f"caption and lyrics are both empty; {task.name} needs at least one.", field="caption")
     if params.src_audio and not task.needs_source:
         raise UnsupportedError(f"src_audio does not go with task_type {task.name!r}.", field="src_audio")
@@ -173,12 +185,21 @@ def _refuse_what_is_not_built(params: GenerationParams) -> None:
             )
 
 
-def _lyrics(params: GenerationParams) -> str:
+def _lyrics(params: GenerationParams, order: PlanOrder | None) -> str:
     """Lyrics as given; nothing to sing is spelled the way the models were trained to read it."""
-    return INSTRUMENTAL_LYRICS if params.instrumental or not params.lyrics.strip() else params.lyrics
+    if params.instrumental:
+        return INSTRUMENTAL_LYRICS
+    if params.lyrics.strip():
+        return params.lyrics
+    return "" if order is not None and order.writes_lyrics else INSTRUMENTAL_LYRICS
 
 
-def _metadata(params: GenerationParams) -> Metadata:
+def fixed_metadata(params: GenerationParams) -> Metadata:
+    """What a caller fixed about the music.
+
+    Raises:
+        InputError: a value that is not allowed.
+    """
     return Metadata(
         bpm=parse_bpm(params.bpm),
         keyscale=parse_keyscale(params.keyscale),
@@ -199,16 +220,19 @@ def _seeds(params: GenerationParams, config: GenerationConfig) -> tuple[int, ...
     return resolve_seeds(params.seed, config.seeds, size)
 
 
-def _idle(params: GenerationParams, config: GenerationConfig) -> Iterator[str]:
+def _idle(params: GenerationParams, config: GenerationConfig, order: PlanOrder | None) -> Iterator[str]:
     """One sentence for every value that was changed although nothing reads it in this call."""
-    yield from without_effect(params, ABSENT)
-    if params.audio_codes and params.duration is not None and params.duration > 0:
+    yield from without_effect(params, ABSENT if order else ABSENT | {PLANNER})
+    if order is not None:
+        yield from idle(params, config)
+    seconds = params.duration or 0
+    if params.audio_codes and seconds > 0 and code_count(seconds) != params.audio_codes.count("<|audio_code_"):
         yield "duration has no effect: audio_codes decides the length."
     if params.variation_seed != _DEFAULTS.variation_seed:
         yield "variation_seed has no effect: variation_strength is 0."
     defaults = GenerationConfig()
     for name in ("allow_lm_batch", "lm_batch_chunk_size", "constrained_decoding_debug"):
-        if getattr(config, name) != getattr(defaults, name):
+        if order is None and getattr(config, name) != getattr(defaults, name):
             yield f"{name} has no effect: it belongs to {PLANNER}."
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -15,6 +15,8 @@ import torch
 
 from acestep.errors import AceStepError
 from acestep.params import GenerationParams
+from acestep.planner.plan import NOTHING_FIXED, Plan
+from acestep.planning import PlannedBatch
 from acestep.render import Rendering
 from acestep.request import Request
 
@@ -59,15 +61,19 @@ class GenerationResult:
 
 
 def effective_params(
-    params: GenerationParams, request: Request, index: int, rendering: Rendering, model: str
+    params: GenerationParams, request: Request, index: int, batch: PlannedBatch, model: str
 ) -> dict[str, Any]:
-    """The parameters song ``index`` was really made with; the caller's object is left alone."""
-    plan = rendering.songs[index].plan
+    """The parameters song ``index`` was really made with; the caller's object is left alone.
+
+    What the planner decided stands where it acts (``bpm``, ``keyscale``...) and, where the caller had left it open,
+    in ``cot_*`` too. The words it wrote stand in ``cot_caption`` and ``cot_lyrics`` alone, beside the caller's.
+    """
+    plan = batch.plans[index]
     filled = replace(
         params,
         instruction=request.instruction_for(plan),
-        caption=plan.caption,
-        lyrics=plan.lyrics,
+        caption=request.caption,
+        lyrics="" if request.order is not None and request.order.query else request.lyrics,
         vocal_language=plan.metadata.language,
         bpm=plan.metadata.bpm,
         keyscale=plan.metadata.keyscale,
@@ -77,8 +83,23 @@ def effective_params(
         guidance_scale=request.sampling.guidance_scale,
         shift=request.sampling.shift,
         seed=request.seeds[index],
+        **_decided(request, plan) if batch.chains else {},
     )
     return {**asdict(filled), "model": model}
+
+
+def _decided(request: Request, plan: Plan) -> dict[str, Any]:
+    """``cot_*`` of a planned song: what the caller had left open."""
+    asked, made = request.metadata, plan.metadata
+    return {
+        "cot_bpm": made.bpm if asked.bpm is None else None,
+        "cot_keyscale": made.keyscale if not asked.keyscale else "",
+        "cot_timesignature": made.timesignature if not asked.timesignature else "",
+        "cot_duration": plan.duration_s if asked.duration is None else None,
+        "cot_vocal_language": made.language if asked.language == NOTHING_FIXED.language else NOTHING_FIXED.language,
+        "cot_caption": plan.caption if plan.caption != request.caption else "",
+        "cot_lyrics": plan.lyrics if plan.lyrics != request.lyrics else "",
+    }
 
 
 def params_key(params: dict[str, Any]) -> str:
@@ -87,22 +108,29 @@ def params_key(params: dict[str, Any]) -> str:
     return "-".join((digest[:8], digest[8:12], digest[12:16], digest[16:20], digest[20:32]))
 
 
-def time_costs(seconds: dict[str, float], steps: int) -> dict[str, float]:
+def time_costs(seconds: Mapping[str, float], steps: int) -> dict[str, float]:
     """Seconds per stage under the published names."""
     encoder, diffusion, decode = (seconds.get(stage, 0.0) for stage in ("encoder", "diffusion", "vae_decode"))
+    words, codes = seconds.get("words", 0.0), seconds.get("codes", 0.0)
     total = encoder + diffusion + decode
     return {
+        "lm_phase1_time": words,
+        "lm_phase2_time": codes,
+        "lm_total_time": words + codes,
         "dit_encoder_time_cost": encoder,
         "dit_diffusion_time_cost": diffusion,
         "dit_diffusion_per_step_time_cost": diffusion / steps,
         "dit_vae_decode_time_cost": decode,
         "dit_total_time_cost": total,
-        "pipeline_total_time": total,
+        "pipeline_total_time": words + codes + total,
     }
 
 
-def extra_outputs(request: Request, rendering: Rendering) -> dict[str, Any]:
-    """The run's tensors, padded ``[B, T, ...]`` and on the CPU, under the published names."""
+def extra_outputs(request: Request, rendering: Rendering, batch: PlannedBatch) -> dict[str, Any]:
+    """The run's tensors, padded ``[B, T, ...]`` and on the CPU, and what else there is, under the published names.
+
+    ``lm_metadata`` is what the planner decided for the first song, ``lm_metadatas`` for each.
+    """
     conditions = rendering.conditions
     latents = _padded([song.latents.clone() for song in rendering.songs])  # [B, T, C]
     source, mask = (part.clone() for part in conditions.context.cpu().chunk(2, dim=-1))  # [B, T, C] each
@@ -121,8 +149,9 @@ def extra_outputs(request: Request, rendering: Rendering) -> dict[str, Any]:
         "encoder_attention_mask": conditions.encoder_mask.cpu(),
         "lyric_token_idss": _padded([torch.tensor(ids.lyric) for ids in rendering.tokens]),
         "seed_value": ", ".join(map(str, request.seeds)),
-        "time_costs": time_costs(rendering.timings, request.sampling.steps),
-        "lm_metadata": None,
+        "time_costs": time_costs({**rendering.timings, **batch.seconds}, request.sampling.steps),
+        "lm_metadata": dict(batch.chains[0].decided()) if batch.chains else None,
+        "lm_metadatas": [dict(chain.decided()) for chain in batch.chains],
         "warnings": list(request.warnings),
     }
 

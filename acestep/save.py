@@ -18,6 +18,7 @@ from acestep.checkpoints.registry import ModelSpec
 from acestep.output.recipe import ModelUsed, OutputMade, SourceUsed, build_recipe, scrubbed, title_from_caption
 from acestep.output.tags import SongTags
 from acestep.output.writer import write_audio
+from acestep.planning import PlannedBatch
 from acestep.render import Song
 from acestep.request import Request
 
@@ -32,13 +33,15 @@ class Provenance:
         timings: seconds per stage.
         reference: the timbre reference, or None.
         commit: of the transformer on the hub; None when nobody wrote it down.
+        batch: the plans, and which planner they came from.
     """
 
     model: ModelSpec
     reason: str
     timings: Mapping[str, float]
     reference: Audio | None
-    commit: str | None = None
+    commit: str | None
+    batch: PlannedBatch
 
 
 def save_song(
@@ -65,18 +68,23 @@ def save_song(
         task=request.task.name,
         parameters=effective,
         seeds=[song.seed],
-        models={"dit": _model_used(provenance), "lm": None},
+        models={"dit": _model_used(provenance), "lm": _planner_used(provenance.batch)},
         output=OutputMade(name, request.sample_rate, samples.shape[1]),
         plan=song.plan.to_dict(),
         reference=_source_used(provenance.reference),
         warnings=request.warnings,
-        timing=provenance.timings,
+        timing={**provenance.batch.seconds, **provenance.timings},
     )
     return write_audio(samples, request.sample_rate, path, name, _tags(song), recipe)
 
 
 def _model_used(provenance: Provenance) -> ModelUsed:
     return ModelUsed(provenance.model.name, provenance.commit, reason=provenance.reason)
+
+
+def _planner_used(batch: PlannedBatch) -> ModelUsed | None:
+    row = batch.language_model
+    return None if row is None else ModelUsed(row.name, batch.commit)
 
 
 def _source_used(audio: Audio | None) -> SourceUsed | None:

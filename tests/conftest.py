@@ -12,6 +12,7 @@ import pytest
 
 if TYPE_CHECKING:
     from acestep.handler import AceStepHandler
+    from acestep.llm_inference import LLMHandler
 
 
 LIBRARY = os.environ.get("ACESTEP_TEST_LIBRARY")  # set by `script/test --library DIR`
@@ -63,6 +64,25 @@ def tiny() -> AceStepHandler:
 def tiny_base() -> AceStepHandler:
     """The embedded model with guidance, loaded once."""
     return _embedded("tiny-base")
+
+
+@pytest.fixture(scope="session")
+def planner() -> LLMHandler:
+    """The embedded planner, loaded once. Its captions are long; see ``terse``."""
+    from acestep.cogrun.schema import PROJECT
+    from acestep.llm_inference import LLMHandler
+
+    handler = LLMHandler()
+    handler.initialize(PROJECT / "weights", "tiny", device="cpu")
+    return handler
+
+
+@pytest.fixture(scope="session")
+def terse(tmp_path_factory: pytest.TempPathFactory) -> LLMHandler:
+    """The embedded planner with short captions and lyrics, loaded once."""
+    from terse_planner import terse_planner
+
+    return terse_planner(tmp_path_factory.mktemp("terse"))
 
 
 def _embedded(name: str) -> AceStepHandler:

@@ -28,7 +28,7 @@ from acestep.checkpoints.load import read_json
 from acestep.checkpoints.registry import ModelSpec
 from acestep.cogrun.schema import PROJECT
 from acestep.conditioning.text import END_OF_TEXT
-from acestep.constants import LATENT_CHANNELS, SAMPLE_RATE
+from acestep.constants import CODE_RATE, LATENT_CHANNELS, SAMPLE_RATE
 from acestep.handler import AceStepHandler
 from acestep.params import GenerationConfig, GenerationParams
 from acestep.planner.plan import Metadata, Plan
@@ -47,7 +47,12 @@ def song(
     seconds: float = 4.0, lyrics: str = WORDS, caption: str = "calm piano, soft rain", codes: Sequence[int] = ()
 ) -> Plan:
     """A plan with every kind of metadata."""
-    return Plan(caption, lyrics, Metadata(96, "F# minor", "3", seconds, "en"), tuple(codes))
+    return Plan(
+        caption,
+        lyrics,
+        Metadata(96, "F# minor", "3", len(codes) / CODE_RATE if codes else seconds, "en"),
+        tuple(codes),
+    )
 
 
 def spelled(codes: Sequence[int]) -> str:

@@ -114,7 +114,8 @@ def test_warnings_are_shown(tmp_path: Path) -> None:
 
 
 def test_json_answers_like_a_prediction(tmp_path: Path) -> None:
-    command = ["generate", "x", "--duration", "10", "--seed", "1", "--batch-size", "2", "--guidance", "12", "--json"]
+    command = ["generate", "x", "--lm", "none", "--duration", "10", "--seed", "1", "--batch-size", "2", "--json"]
+    command += ["--guidance", "12"]
     made = acestep(*command, "-o", "a.wav", cwd=tmp_path)
     answer = json.loads(made.stdout)
     assert (answer["status"], answer["error"]) == ("succeeded", None)

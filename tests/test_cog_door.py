@@ -19,7 +19,7 @@ from acestep.cog_door import (
     keep_text,
     memory_returned,
     numbers,
-    print_progress,
+    progress_printer,
     record_timings,
 )
 from acestep.cogrun.schema import PROJECT, openapi_document
@@ -228,8 +228,9 @@ def test_every_text_has_a_longest_length() -> None:
 
 
 def test_progress_lines_are_what_clients_parse(capsys: pytest.CaptureFixture[str]) -> None:
-    for share in (0.02, 0.45, 1.0):
-        print_progress(share, "denoising step 4/8")
+    show = progress_printer()
+    for share in (0.02, 0.021, 0.45, 1.0):
+        show(share, "denoising step 4/8")
     assert capsys.readouterr().out == (
         "  2%|          | 2/100 [denoising step 4/8]\n"
         " 45%|####      | 45/100 [denoising step 4/8]\n"

@@ -145,7 +145,7 @@ def played(offload: bool) -> tuple[torch.Tensor, Observer]:
     request = Request.from_params(params, GenerationConfig(batch_size=1, seeds=[1]), handler.model)
     renderer = Renderer(family, residency)
     noise = torch.randn(2, 96_000, generator=torch.Generator().manual_seed(0))
-    rendering = renderer.render(request, [request.plan(renderer.codebook_size)], noise)
+    rendering = renderer.render(request, [request.plan(renderer.reader.codebook_size)], noise)
     return rendering.songs[0].waveform, observer
 
 

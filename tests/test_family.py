@@ -22,6 +22,7 @@ from acestep.errors import WeightsError
 from acestep.output.tags import read_recipe
 from acestep.params import GenerationConfig, GenerationParams
 from acestep.planner.plan import Metadata, Plan
+from acestep.planning import PlannedBatch
 from acestep.render import Song
 from acestep.request import Request
 from acestep.save import Provenance, save_song
@@ -287,7 +288,7 @@ def test_the_commit_that_was_downloaded_is_in_the_recipe(tmp_path: Path, commit:
     config = GenerationConfig(batch_size=1, audio_format="wav")
     request = Request.from_params(GenerationParams(caption="x", duration=10, thinking=False, seed=1), config, BASE)
     song = Song(Plan("x", "[Instrumental]", Metadata()), 1, torch.zeros(250, 64), torch.zeros(2, 480_000))
-    provenance = Provenance(BASE, "asked for by name", {}, None, family.commit)
+    provenance = Provenance(BASE, "asked for by name", {}, None, family.commit, PlannedBatch(()))
     path = save_song(song.waveform.numpy(), tmp_path / "song.wav", song, request, {}, provenance)
     used = {"name": BASE.name, "revision": commit, "sha256": None, "reason": "asked for by name"}
     assert read_recipe(path)["models"]["dit"] == used

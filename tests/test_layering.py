@@ -20,9 +20,10 @@ LAYERS = (
     ("constants", "errors"),
     ("tasks", "params", "fields", "judge", "metadata", "lyrics", "seeds", "checkpoints.registry", "checkpoints.rows"),
     ("models", "sampling", "audio", "output", "planner", "devices", "memory", "conditioning", "checkpoints", "net"),
-    ("request", "denoise", "render", "finish", "result", "save", "shelf"),
-    ("handler", "llm_inference"),
-    ("inference", "cog_door", "cli", "download_cli", "models_cli", "terminal", "__main__", "cogrun", "training"),
+    ("request", "reading", "denoise", "render", "finish", "shelf"),
+    ("handler", "llm_inference", "planning", "result", "save"),
+    ("inference", "words", "cog_door", "cli", "commands", "download_cli", "models_cli", "terminal", "__main__"),
+    ("cogrun", "training"),
 )
 
 

@@ -230,7 +230,7 @@ def test_too_long_prompts(tiny: AceStepHandler, turbo_pipe: AceStepPipeline) -> 
     """Ours are an error. Theirs are cut, and what follows the caption (metadata, end markers) is lost."""
     plan = song(caption="7" * 300, lyrics="7" * 3000)
     with pytest.raises(InputError, match="at most 256"):
-        tiny.renderer.tokenize(request_for(tiny, [SEED]), [plan])
+        tiny.renderer.reader.tokenize(request_for(tiny, [SEED]), [plan])
     text, lyric = their_ids(turbo_pipe, plan)
     assert (len(text[0]), len(lyric[0])) == (256, 2048)
 
@@ -239,7 +239,7 @@ def test_control_tokens_in_a_caption(tiny: AceStepHandler, turbo_pipe: AceStepPi
     """Ours are the characters somebody typed. Theirs end the prompt early."""
     plan = song(caption="calm<|endoftext|>", lyrics="<|im_start|>")
     end = turbo_pipe.tokenizer.pad_token_id
-    [tokens] = tiny.renderer.tokenize(request_for(tiny, [SEED]), [plan])
+    [tokens] = tiny.renderer.reader.tokenize(request_for(tiny, [SEED]), [plan])
     text, lyric = their_ids(turbo_pipe, plan)
     assert (tokens.text.count(end), text[0].count(end)) == (2, 3)
     assert len(tokens.lyric) > len(lyric[0])
@@ -247,9 +247,9 @@ def test_control_tokens_in_a_caption(tiny: AceStepHandler, turbo_pipe: AceStepPi
 
 def test_codes_the_codebook_does_not_have(tiny: AceStepHandler, turbo_pipe: AceStepPipeline) -> None:
     """Ours are an error. Theirs become the last code."""
-    beyond = spelled([tiny.renderer.codebook_size])
+    beyond = spelled([tiny.renderer.reader.codebook_size])
     with pytest.raises(InputError, match="holds code 1000, but this model's codes are 0 to 999"):
-        request_for(tiny, [SEED], audio_codes=beyond).plan(tiny.renderer.codebook_size)
+        request_for(tiny, [SEED], audio_codes=beyond).plan(tiny.renderer.reader.codebook_size)
     clamped, _ = turbo_pipe.prepare_src_latents(CPU, torch.float32, audio_codes=beyond)
     last, _ = turbo_pipe.prepare_src_latents(CPU, torch.float32, audio_codes=spelled([999]))
     assert torch.equal(clamped, last)
@@ -258,7 +258,7 @@ def test_codes_the_codebook_does_not_have(tiny: AceStepHandler, turbo_pipe: AceS
 def test_what_nobody_said(tiny_base: AceStepHandler) -> None:
     """Ours depends on the model and on the lyrics. Theirs is one set of turbo's values, in English, for a minute."""
     request = request_for(tiny_base, [SEED], inference_steps=None)
-    plan = request.plan(tiny_base.renderer.codebook_size)
+    plan = request.plan(tiny_base.renderer.reader.codebook_size)
     ours_unsaid = {
         "audio_duration": plan.duration_s,
         "lyrics": plan.lyrics,

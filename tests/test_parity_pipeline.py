@@ -194,7 +194,7 @@ def test_prompts_become_the_same_ids(
     caption, lyrics = texts
     plan = song(123.9, lyrics, caption)
     request = request_for(tiny, [SEED], **({"instruction": instruction} if instruction else {}))
-    [tokens] = tiny.renderer.tokenize(request, [plan])
+    [tokens] = tiny.renderer.reader.tokenize(request, [plan])
     text, lyric = their_ids(turbo_pipe, plan, instruction)
     assert text == [list(tokens.text)]
     assert lyric == [list(tokens.lyric)]

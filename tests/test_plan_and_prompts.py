@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ from acestep.planner.plan import Metadata, Plan
 from acestep.tasks import TASKS, TEXT2MUSIC_INSTRUCTION, instruction_for
 from acestep.training.vocabulary import learn_vocabulary
 
-PLAN = Plan("soft rain", "[Verse]\nDrop by drop", Metadata(90, "A minor", "3", 42.9, "en"), (3, 1))
+PLAN = Plan("soft rain", "[Verse]\nDrop by drop", Metadata(90, "A minor", "3", 42.9, "en"), tuple(range(215)))
 
 
 def test_the_text_prompt_is_the_trained_one() -> None:
@@ -56,7 +57,10 @@ def test_instruction_lines(task: str, tracks: tuple[str, ...], line: str) -> Non
 
 def test_plans_survive_json() -> None:
     assert Plan.from_dict(json.loads(PLAN.to_json())) == PLAN
-    assert PLAN.duration_s == 0.4
+    assert PLAN.duration_s == 42.9
+    assert replace(PLAN, metadata=Metadata(), audio_codes=(3, 1)).duration_s == 0.4
+    with pytest.raises(InputError, match="audio_codes of the plan are 2, which last 0.4 s, but its duration is 42.9"):
+        _ = replace(PLAN, audio_codes=(3, 1)).duration_s
     with pytest.raises(InputError, match="duration is not decided"):
         _ = Plan("x", "", Metadata()).duration_s
 

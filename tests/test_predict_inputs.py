@@ -143,8 +143,7 @@ def calls() -> dict[str, dict[str, set[str]]]:
 def test_every_parameter_is_filled_from_its_own_input(inputs: dict[str, Any]) -> None:
     for values in calls().values():
         for field, names in values.items():
-            expected = {"lm_model"} if field == "thinking" else set()
-            expected |= {"seed"} if field == "use_random_seed" else {RENAMED.get(field, field)}
+            expected = {"seed"} if field == "use_random_seed" else {RENAMED.get(field, field)}
             expected |= {"inpaint_start_time"} if field == "repainting_end" else set()
             assert names & set(inputs) == expected, field
 

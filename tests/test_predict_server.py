@@ -22,7 +22,8 @@ from hardening_support import FileHost, answering, hosting, tone
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[CogServer]:
-    with CogServer(PROJECT, {"ACESTEP_MODEL": "tiny", "OMP_NUM_THREADS": "2"}) as running:
+    settings = {"ACESTEP_MODEL": "tiny", "ACESTEP_LM_MODEL": "none", "OMP_NUM_THREADS": "2"}
+    with CogServer(PROJECT, settings) as running:  # with a planner: test_planner_doors
         yield running
 
 
@@ -89,12 +90,14 @@ def test_a_reference_can_be_sent_as_data(server: CogServer, tmp_path: Path) -> N
         ({"audio_duration": 5}, "Invalid audio duration: audio_duration must be 10 to 600"),
         ({"keyscale": "H minor"}, "keyscale 'H minor' is not a key"),
         ({"task": "lego"}, "task 'lego' is not available in this version yet"),
-        ({"thinking": True}, "thinking=True needs a language model"),
+        ({"thinking": True, "lm_model": "none"}, "thinking=True needs a language model: lm_model is 'none'"),
         ({"model": "acestep-v15-xl-base", "keyscale": "H"}, "keyscale 'H' is not a key"),
         ({"model": "acestep-v15-xl-base"}, "Model not loaded: acestep-v15-xl-base needs the folders"),
         ({"seeds": "1,x"}, "seeds must be numbers separated by commas, not '1,x'"),
         ({"reference_audio": "/etc/hostname"}, "reference_audio must be sent as a data: URI or an https: URL"),
-        ({"lm_model": "tiny"}, "lm_model_path 'tiny' cannot be loaded"),
+        ({"lm_model": "acestep-5Hz-lm-4B"}, "lm_model 'acestep-5Hz-lm-4B' does not go with model 'tiny'"),
+        ({"simple_query": "a song"}, "prompt does not go with simple_query 'a song', which writes it"),
+        ({"simple_query": "a song", "prompt": "", "lm_model": "none"}, "simple_query needs the planner"),
         ({"output_format": "opus", "sample_rate": 44100}, "sample_rate"),
     ],
 )

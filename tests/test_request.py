@@ -216,7 +216,7 @@ def test_what_cannot_act_warns_only_when_it_was_changed() -> None:
     assert warning == "omega_scale has no effect: it belongs to the v1-3.5B models."
     owners = {make(**change).warnings[0].partition(": ")[2] for change in ({"lm_top_k": 5}, {"mix": True})}
     assert owners == {
-        "it belongs to the planner, and none is loaded.",
+        "it belongs to the planner, which is not asked.",
         "it belongs to the tasks that work on a recording.",
     }
 
@@ -230,7 +230,9 @@ def test_what_cannot_act_warns_only_when_it_was_changed() -> None:
         ({"omega_scale": math.nan}, "omega_scale must be a number from 1 to 20, not nan"),
         ({"continuation_mode": "left"}, "continuation_mode 'left' is unknown; choose one of: extend_start"),
         ({"variation_strength": 0.5}, "variation_strength 0.5 needs variations of a seed"),
-        ({"simple_query": "a song"}, "simple_query 'a song' needs the planner"),
+        ({"simple_query": "a song"}, "caption does not go with simple_query 'a song', which writes it"),
+        ({"simple_query": "a song", "caption": ""}, "simple_query needs the planner: pass thinking=True"),
+        ({"simple_query": " ", "caption": "", "thinking": True}, "caption and lyrics are both empty"),
         ({"lora_name_or_path": "x/y"}, "lora_name_or_path 'x/y' needs adapters"),
         ({"scheduler_type": "ab3"}, "scheduler_type 'ab3' is not available in this version yet"),
         ({"cfg_type": "cfg_star"}, "cfg_type 'cfg_star' belongs to the v1-3.5B models"),

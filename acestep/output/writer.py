@@ -72,6 +72,17 @@ def write_audio(
     return path
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, in UTF-8; one of that name is replaced, at once and only by a complete one.
+
+    Raises:
+        OutputError: folder not writable, or the disk is full. Nothing is left behind.
+    """
+    check_writable(path.parent)
+    with _atomic(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
 def check_writable(folder: str | Path) -> None:
     """Create a folder if needed and make sure that files can be made in it.
 

@@ -8,14 +8,12 @@ Refuses to know prompts and tokens.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection
 from functools import lru_cache
 
 from acestep.constants import (
     BPM_MAX,
     BPM_MIN,
-    CODE_RATE,
     DURATION_MAX_S,
     DURATION_MIN_S,
     KEYSCALES,
@@ -34,6 +32,7 @@ from acestep.planner.chain import (
     write_field,
 )
 from acestep.planner.grammar import Grammar
+from acestep.planner.plan import code_count
 from acestep.planner.segments import Choice, Codes, Control, FoldedText, OpenText, Segment
 
 CAPTION_PIECES_MAX = 512  # tokens, the planners' own limit
@@ -105,11 +104,6 @@ def codes_grammar(duration_s: float | None, codebook_size: int, *, longest_s: fl
     else:
         raise InputError.must("duration", f"be above 0 and up to {DURATION_MAX_S:g} seconds", duration_s)
     return Grammar((Codes("codes", fewest, most, codebook_size), Control("end of turn", END_OF_TURN.encode())))
-
-
-def code_count(duration_s: float) -> int:
-    """How many codes a song takes; the last may be longer than the song. Binary dust of a decimal is not a code."""
-    return math.ceil(round(duration_s * CODE_RATE, 6))
 
 
 def _thinking(

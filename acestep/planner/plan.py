@@ -1,14 +1,16 @@
 """A ``Plan`` is a song on paper: what the diffusion transformer is told, as one JSON value a person can edit.
 
-In: a request (or JSON). Out: caption, lyrics, metadata and, when a planner wrote them, 5 Hz semantic codes.
+In: a request (or JSON). Out: caption, lyrics, metadata and, when a planner wrote them, 5 Hz semantic codes. A
+``Sheet`` is a song of which less is decided: what a planner starts from.
 Refuses to know how plans are thought up (the planner) or played (conditioning).
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 
 from acestep.constants import CODE_RATE
@@ -36,6 +38,26 @@ class Metadata:
     language: str = "unknown"
 
 
+NOTHING_FIXED = Metadata()
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """A song in words.
+
+    Attributes:
+        caption: the music.
+        lyrics: words to sing; "" where they are still to be written.
+        metadata: what is fixed.
+        genres: only what a model wrote has them.
+    """
+
+    caption: str
+    lyrics: str
+    metadata: Metadata = NOTHING_FIXED
+    genres: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """One song on paper."""
@@ -47,16 +69,24 @@ class Plan:
 
     @property
     def duration_s(self) -> float:
-        """Length of the song in seconds: what the codes spell if there are any, else the metadata's.
+        """Length of the song in seconds: the metadata's, else what the codes spell.
 
         Raises:
-            InputError: neither says how long the song is.
+            InputError: neither says how long the song is, or the two disagree.
         """
-        if self.audio_codes:
-            return len(self.audio_codes) / CODE_RATE
-        if self.metadata.duration is None:
+        seconds, codes = self.metadata.duration, len(self.audio_codes)
+        if seconds is None and not codes:
             raise InputError("duration is not decided in this plan; give seconds.", field="duration", value=None)
-        return float(self.metadata.duration)
+        if seconds is None:
+            return codes / CODE_RATE
+        if codes and code_count(seconds) != codes:
+            raise InputError(
+                f"audio_codes of the plan are {codes}, which last {codes / CODE_RATE:g} s, but its duration is "
+                f"{seconds:g}; change one of them, or leave the duration out.",
+                field="audio_codes",
+                value=codes,
+            )
+        return float(seconds)
 
     def to_json(self) -> str:
         """The plan as indented JSON, codes on one line's worth of integers."""
@@ -88,6 +118,11 @@ class Plan:
         return cls(**texts, metadata=Metadata(**metadata), audio_codes=tuple(codes))
 
 
+def code_count(duration_s: float) -> int:
+    """How many codes a song takes; the last may be longer than the song. Binary dust of a decimal is not a code."""
+    return math.ceil(round(duration_s * CODE_RATE, 6))
+
+
 def _refuse_unknown(raw: Mapping[str, object], kind: type) -> None:
     known = [field.name for field in fields(kind)]
     unknown = sorted(set(raw) - set(known))
@@ -117,3 +152,8 @@ def parse_codes(text: str, codebook_size: int) -> tuple[int, ...]:
             value=worst,
         )
     return codes
+
+
+def codes_text(codes: Iterable[int]) -> str:
+    """Semantic codes in their text form."""
+    return "".join(f"<|audio_code_{code}|>" for code in codes)

@@ -29,6 +29,14 @@ def prompts() -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
+def wishes() -> list[dict[str, Any]]:
+    """Real requests of the simple mode: one line, whether anybody sings, in which language."""
+    paths = sorted((LIBRARY / "prompts" / "simple_mode").glob("*.json"))
+    assert len(paths) == 60, f"{LIBRARY} holds {len(paths)} of 60 wishes"
+    return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+
+
+@pytest.fixture(scope="session")
 def cog_config_schema() -> dict[str, Any]:
     """The JSON schema of ``cog.yaml``."""
     return json.loads((LIBRARY / "cog_config_schema_v1.0.json").read_text())

@@ -1,0 +1,1 @@
+"""The commands of ``acestep``, one module per kind of thing that comes out; ``cli`` gathers them."""

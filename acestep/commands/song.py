@@ -1,0 +1,168 @@
+"""Commands that make song files: ``acestep generate`` from words, ``acestep render`` from a plan.
+
+In: arguments. Out: files, one line per result. Heavy imports happen inside the functions, so that ``--help`` and bad
+arguments answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from acestep.commands import options
+from acestep.constants import SAMPLE_RATE
+from acestep.errors import InputError, OutputError
+from acestep.terminal import print_json
+
+if TYPE_CHECKING:
+    from acestep.handler import AceStepHandler
+    from acestep.llm_inference import LLMHandler
+    from acestep.params import GenerationConfig, GenerationParams
+    from acestep.result import GenerationResult
+
+GENERATE_EXAMPLE = 'Example: acestep generate "calm piano with strings" --duration 30 --key "D minor" -o song.flac'
+RENDER_EXAMPLE = "Example: acestep render plan.json --seed 7 -o song.flac"
+
+
+def add_generate(parser: argparse.ArgumentParser) -> None:
+    """Declare ``acestep generate``."""
+    parser.set_defaults(run=_generate)
+    options.add_words(parser)
+    options.add_planner(parser)
+    options.add_planning(parser)
+    parser.add_argument("--codes", default="", metavar="FILE|TEXT", help="semantic codes to play")
+    _add_playing(parser)
+
+
+def add_render(parser: argparse.ArgumentParser) -> None:
+    """Declare ``acestep render``."""
+    parser.set_defaults(run=_render)
+    parser.add_argument("plan", type=Path, metavar="PLAN.json", help="a plan, as `acestep plan` writes it")
+    _add_playing(parser)
+
+
+def _add_playing(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="FILE", help="its suffix names the format"
+    )
+    parser.add_argument("--reference", metavar="FILE", help="recording whose timbre is taken over")
+    options.add_seed(parser)
+    parser.add_argument("--batch-size", type=int, default=1, metavar="N", help="songs at once, 1 to 8")
+    parser.add_argument("--steps", type=int, help="denoising steps")
+    parser.add_argument("--guidance", type=float, help="guidance scale (base and sft models)")
+    parser.add_argument("--shift", type=float, help="timestep shift")
+    parser.add_argument("--solver", default="euler", help="euler, heun or pingpong")
+    parser.add_argument("--sample-rate", type=int, default=SAMPLE_RATE, metavar="HZ", help="48000 or 44100")
+    parser.add_argument("--format", help="wav24 or wav32 for a .wav; default: what the suffix says")
+    options.add_device(parser)
+    parser.add_argument("--json", action="store_true", help="answer as JSON: status, output, error, seeds, metrics")
+
+
+def _generate(arguments: argparse.Namespace) -> None:
+    planner = options.planner_of(arguments)
+    params = options.words_of(arguments, thinking=planner is not None)
+    params.audio_codes = options.text_or_file("codes", arguments.codes)
+    _make(arguments, params, planned=planner is not None)
+
+
+def _render(arguments: argparse.Namespace) -> None:
+    from acestep.params import GenerationParams
+    from acestep.planner.plan_file import parameters, read_plan
+
+    plan = read_plan(arguments.plan)
+    _make(arguments, GenerationParams(**parameters(plan), seed=arguments.seed, thinking=False), planned=False)
+
+
+def _make(arguments: argparse.Namespace, params: GenerationParams, *, planned: bool) -> None:
+    """Everything that can be wrong is found before a model is loaded."""
+    from acestep.output.writer import writable_folder
+    from acestep.params import GenerationConfig
+    from acestep.request import Request
+
+    _add_sampling(arguments, params)
+    config = GenerationConfig(batch_size=arguments.batch_size, audio_format=_format_of(arguments))
+    options.check_target(arguments.output)
+    Request.from_params(params, config, options.model_of(arguments))
+    with writable_folder(arguments.output.parent):
+        handler = options.start_model(arguments)
+        planner = options.start_planner(arguments) if planned else None
+        result, written = _songs(arguments, handler, planner, params, config)
+    if arguments.json:
+        print_json(_answer(result, written))
+        return
+    for path, audio in zip(written, result.audios, strict=True):
+        sys.stdout.write(f"{path}  seed {audio['params']['seed']}\n")
+
+
+def _songs(
+    arguments: argparse.Namespace,
+    handler: AceStepHandler,
+    planner: LLMHandler | None,
+    params: GenerationParams,
+    config: GenerationConfig,
+) -> tuple[GenerationResult, list[Path]]:
+    from acestep.inference import generate_music
+
+    output = arguments.output
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=".acestep-") as folder:
+        with options.progress_bar() as report:
+            result = generate_music(handler, planner, params, config, folder, report)
+        result.check()
+        return result, _publish(result, output)
+
+
+def _add_sampling(arguments: argparse.Namespace, params: GenerationParams) -> None:
+    params.reference_audio = arguments.reference
+    params.inference_steps = arguments.steps
+    params.guidance_scale = arguments.guidance
+    params.shift = arguments.shift
+    params.scheduler_type = arguments.solver
+    params.sample_rate = arguments.sample_rate
+
+
+def _answer(result: GenerationResult, written: Sequence[Path]) -> dict[str, Any]:
+    """The outcome in the words of a Cog prediction."""
+    return {
+        "status": "succeeded",
+        "output": [str(path) for path in written],
+        "error": None,
+        "seeds": [audio["params"]["seed"] for audio in result.audios],
+        "model": result.audios[0]["params"]["model"],
+        "plan": result.extra_outputs["lm_metadata"],
+        "warnings": result.extra_outputs["warnings"],
+        "metrics": result.extra_outputs["time_costs"],
+    }
+
+
+def _format_of(arguments: argparse.Namespace) -> str:
+    """The format asked for, else the first that is kept under the file's suffix; the suffix must fit."""
+    from acestep.output.formats import FORMATS, format_named
+
+    suffix = arguments.output.suffix.lower()
+    if arguments.format is None:
+        for name, row in FORMATS.items():
+            if row.extension == suffix:
+                return name
+        suffixes = dict.fromkeys(row.extension for row in FORMATS.values())
+        raise InputError.unknown("output", arguments.output.name, (f"NAME{suffix}" for suffix in suffixes))
+    if format_named(arguments.format).extension != suffix:
+        wanted = format_named(arguments.format).extension
+        raise InputError.must("output", f"end in {wanted} for the format {arguments.format}", arguments.output.name)
+    return arguments.format
+
+
+def _publish(result: GenerationResult, output: Path) -> list[Path]:
+    """Move the finished files to where they were asked for; several get their number before the suffix."""
+    several = len(result.audios) > 1
+    written = []
+    for number, audio in enumerate(result.audios, start=1):
+        target = output.with_stem(f"{output.stem}-{number}") if several else output
+        try:
+            written.append(Path(audio["path"]).replace(target))
+        except OSError as error:
+            raise OutputError(f"cannot write {target.name!r}: {error.strerror}.") from error
+    return written
