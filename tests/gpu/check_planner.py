@@ -11,15 +11,19 @@ import torch
 from gpu_support import DEVICE, HOST, PROJECT, Note, assert_near, half_formats
 from torch import Tensor
 
+from acestep.checkpoints.registry import EMBEDDED_MODEL
 from acestep.constants import CODE_RATE
 from acestep.devices import DTYPES, device_facts, natural_dtype
 from acestep.errors import GenerationError
+from acestep.llm_inference import LLMHandler
 from acestep.models.qwen3 import Pieces
+from acestep.params import GenerationConfig, GenerationParams
 from acestep.planner.answers import codes_grammar, planning_grammar, writing_grammar
 from acestep.planner.ask import Ask, Sampling
 from acestep.planner.backends.cuda_graph import Recording
 from acestep.planner.backends.native import NativeBackend, load_native
 from acestep.planner.grammar import Grammar
+from acestep.request import Request
 from benchmarks.planner import (
     CODEBOOK,
     codes_rate,
@@ -151,3 +155,18 @@ def test_codes_of_a_network_of_real_size(songs: int, note: Note) -> None:
     )
     assert answers[True] == answers[False]
     assert all(len(answer.tokens) == REAL_CODES + 1 for answer in answers[True])
+
+
+def test_an_offloaded_planner_plans_the_same_and_leaves_the_card() -> None:
+    params = GenerationParams(caption="x", duration=10, seed=1, use_cot_caption=False)
+    request = Request.from_params(params, GenerationConfig(batch_size=1), EMBEDDED_MODEL)
+    plans, before = [], torch.cuda.memory_allocated()
+    for offload in (False, True):
+        handler = LLMHandler()
+        handler.initialize(PROJECT / "weights", "tiny", device=DEVICE.type, dtype="float32", offload_to_cpu=offload)
+        with handler.planner() as planner:
+            plans.append(planner.plan(request.sheet, request.order, request.seeds, TINY_CODES).songs[0].plan)
+        if offload:
+            assert torch.cuda.memory_allocated() - before < 1 << 20
+        handler.unload()
+    assert plans[0] == plans[1]
