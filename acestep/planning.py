@@ -16,7 +16,7 @@ from acestep.errors import InputError, NotLoadedError, UnsupportedError
 from acestep.llm_inference import LLMHandler
 from acestep.planner.chain import ChainOfThought
 from acestep.planner.order import PlanOrder
-from acestep.planner.plan import Plan, parse_codes
+from acestep.planner.plan import Plan
 from acestep.planner.planner import Planner
 from acestep.planner.progress import Line, Share, Watch
 from acestep.reading import Reader
@@ -76,14 +76,15 @@ def plan_songs(
         )
     check_pair(llm_handler.row, reader.spec)
     with llm_handler.planner() as planner:
-        return _plan(request, llm_handler, planner, reader, Watch(line or _log_line, progress))
+        return _plan(request, spoken, llm_handler, planner, reader, Watch(line or _log_line, progress))
 
 
-def _plan(request: Request, llm_handler: LLMHandler, planner: Planner, reader: Reader, watch: Watch) -> PlannedBatch:
-    codes = parse_codes(request.audio_codes, reader.codebook_size)
-    sheet = request.sheet
+def _plan(
+    request: Request, spoken: Plan, llm_handler: LLMHandler, planner: Planner, reader: Reader, watch: Watch
+) -> PlannedBatch:
+    sheet, codes = request.sheet, spoken.audio_codes
     if codes:
-        sheet = replace(sheet, metadata=request.plan(reader.codebook_size).metadata)  # as long as its codes
+        sheet = replace(sheet, metadata=spoken.metadata)  # as long as its codes
     planning = planner.plan(sheet, request.order, request.seeds, reader.codebook_size, codes, watch)
     played = [fitted(song.plan, request, reader) for song in planning.songs]
     notes = [note for _, note in played if note]
