@@ -238,12 +238,14 @@ def writing(server: CogServer) -> Callable[[], bool]:
     return lambda: any(path.suffix == ".part" for path in server.files())
 
 
+AT_ONCE = {**LONG, "thinking": False}
 STAGES = {
     "receiving": ({"reference_audio": "/slow"}, printing("receiving reference_audio")),
-    "conditioning": ({**LONG, "batch_size": 8, "reference_audio": "/song"}, printing("[conditioning]")),
-    "denoising": (LONG, printing("[denoising step 1/")),
-    "decoding": ({"audio_duration": 120, "infer_steps": 1}, printing("[decoding 1/")),
-    "saving": ({"audio_duration": 120, "infer_steps": 1, "output_format": "m4a"}, writing),
+    "planning": (LONG, printing("[planning code ")),
+    "conditioning": ({**AT_ONCE, "batch_size": 8, "reference_audio": "/song"}, printing("[conditioning]")),
+    "denoising": (AT_ONCE, printing("[denoising step 1/")),
+    "decoding": ({"audio_duration": 120, "infer_steps": 1, "thinking": False}, printing("[decoding 1/")),
+    "saving": ({"audio_duration": 120, "infer_steps": 1, "thinking": False, "output_format": "m4a"}, writing),
 }
 
 

@@ -24,6 +24,7 @@ from acestep.planner.backends.answer import Answer, check_length, refuse_too_lon
 from acestep.planner.backends.codes_run import CodesRun, Play, repeat, walk
 from acestep.planner.backends.contexts import Contexts, read
 from acestep.planner.backends.cuda_graph import Recording
+from acestep.planner.backends.threads import threads_that_pay
 from acestep.planner.grammar import Key, State
 from acestep.planner.pick import guided, penalised, pick, refuse_broken
 from acestep.planner.token_mask import TokenMask
@@ -84,6 +85,10 @@ class NativeBackend:
         """
         refuse_too_long(asks, self.context)
         self._settle()
+        with threads_that_pay(self.network):
+            return self._complete(asks, heard)
+
+    def _complete(self, asks: Sequence[Ask], heard: Heard | None) -> list[Completion]:
         answers = [Answer.of(index, ask) for index, ask in enumerate(asks)]
         for answer in answers:
             self._write(answer, [])
