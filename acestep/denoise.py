@@ -6,6 +6,8 @@ Cross-attention keys and values are computed once per song; the guided pair runs
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -52,6 +54,31 @@ class Denoiser:
             encoder_mask=None if self._mask is None else _repeat(self._mask, copies),
             lengths=None if self._frames is None else self._frames * copies,
         ).float()
+
+
+class Switch:
+    """Velocity of a batch whose conditions change at one noise level.
+
+    Args:
+        velocity: makes the velocity of conditions.
+        first: conditions above ``level``.
+        then: conditions from ``level`` on.
+        level: noise level; a state at exactly this level meets ``then``.
+    """
+
+    def __init__(
+        self, velocity: Callable[[Conditions], Denoiser], first: Conditions, then: Conditions, level: float
+    ) -> None:
+        self._make, self._first, self._then, self._level = velocity, first, then, level
+        self._current: tuple[Conditions, Denoiser] | None = None
+
+    def __call__(self, x: Tensor, t: float, *, guided: bool) -> tuple[Tensor, Tensor | None]:
+        """See ``Denoiser.__call__``."""
+        conditions = self._first if t > self._level else self._then
+        if self._current is None or self._current[0] is not conditions:
+            self._current = None  # the caches of the other go first
+            self._current = conditions, self._make(conditions)
+        return self._current[1](x, t, guided=guided)
 
 
 def _repeat(batch: Tensor, copies: int) -> Tensor:

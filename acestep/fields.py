@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from acestep.errors import InputError
 from acestep.params import GenerationParams
+from acestep.tasks import Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class Field:
 
 FIRST_FAMILY = "the v1-3.5B models"
 PLANNER = "the planner, which is not asked"
-EDITING = "the tasks that work on a recording"
+EDITING = "tasks, each of which reads some"
 CORRECTION = "wavelet correction, which is off"
 
 CONTINUATION_MODES = ("extend_start", "extend_end", "extend_both", "inpaint_middle")
@@ -55,6 +56,7 @@ FIELDS = (
     Field("cover_noise_strength", EDITING, 0, 1),
     Field("track_name", EDITING),
     Field("mix", EDITING),
+    Field("remainder", EDITING),
     Field("accompaniment_style", EDITING, choices=ACCOMPANIMENT_STYLES),
     Field("edit_n_min", EDITING, 0, 1),
     Field("edit_n_max", EDITING, 0, 1),
@@ -70,6 +72,8 @@ FIELDS = (
     Field("min_guidance_scale", FIRST_FAMILY, 0, 30),
     Field("oss_steps", FIRST_FAMILY),
     Field("lora_weight", FIRST_FAMILY, 0, 2),
+    Field("generate_accompaniment", EDITING),
+    Field("variation_strength", EDITING, 0, 1),
     Field("dcw_scaler", CORRECTION, 0, 1),
     Field("dcw_high_scaler", CORRECTION, 0, 1),
     Field("lm_temperature", PLANNER, 0, 2),
@@ -112,6 +116,14 @@ def without_effect(params: GenerationParams, owners: frozenset[str]) -> Iterator
     for field in FIELDS:
         if field.owner in owners and getattr(params, field.name) != getattr(_DEFAULTS, field.name):
             yield f"{field.name} has no effect: it belongs to {field.owner}."
+
+
+def unread(params: GenerationParams, task: Task) -> Iterator[str]:
+    """One sentence for every value of the ``EDITING`` rows that was changed although the task does not read it."""
+    for field in FIELDS:
+        unused = field.owner == EDITING and field.name not in task.parameters
+        if unused and getattr(params, field.name) != getattr(_DEFAULTS, field.name):
+            yield f"{field.name} has no effect on task_type {task.name!r}."
 
 
 def check_number(name: str, value: float, low: float, high: float, *, whole: bool = False) -> float:

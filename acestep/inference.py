@@ -3,7 +3,7 @@
 In: handlers, parameters, a folder. Out: a ``GenerationResult``; errors of the project become its ``error``, all else
 is a bug and is raised.
 
-    GenerationParams -> Request -> [Plan] -> Conditions -> latents -> waveform -> files
+    GenerationParams -> Request -> [Plan] -> [Piece] -> Conditions -> latents -> waveform -> [Take] -> files
 """
 
 from __future__ import annotations
@@ -16,12 +16,10 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 
-from acestep.audio.io import Audio, read_audio
 from acestep.checkpoints.registry import ModelSpec, smaller_than
-from acestep.constants import AUDIO_CHANNELS, DURATION_MIN_S
+from acestep.constants import DURATION_MIN_S
 from acestep.errors import AceStepError
 from acestep.finish import finish
 from acestep.handler import AceStepHandler
@@ -32,10 +30,13 @@ from acestep.output.writer import writable_folder
 from acestep.params import GenerationConfig, GenerationParams
 from acestep.planner.plan import Plan, codes_text
 from acestep.planning import PlannedBatch, plan_songs
-from acestep.render import Progress, Rendering
+from acestep.progress import Progress, part
+from acestep.recordings import Recordings, listen
 from acestep.request import Request
 from acestep.result import SUCCESS, GenerationResult, effective_params, extra_outputs, params_key
 from acestep.save import Provenance, save_song
+from acestep.studio import perform
+from acestep.takes import Performance
 from acestep.words import SongInWords, audio_codes_of, create_sample, format_sample, understand_music
 
 __all__ = [
@@ -120,11 +121,14 @@ def _generate(
 ) -> GenerationResult:
     request = Request.from_params(params, config, dit_handler.model)
     folder = None if save_dir is None else Path(os.fsdecode(save_dir))
+    recordings = listen(request)
+    request = recordings.judged(request)
     with out_of_memory_explained("planning", lambda: _less_planning(request)):
-        batch = plan_songs(request, llm_handler, dit_handler.renderer.reader, _part(progress, 0.0, _planned(request)))
+        batch = plan_songs(request, llm_handler, dit_handler.renderer.reader, part(progress, 0.0, _planned(request)))
     plans = batch.plans
     with _memory_explained(f"making {_amount(plans)} with", request, plans, dit_handler):
-        result = _play(dit_handler, params, request, batch, folder, _part(progress, _planned(request), 1.0))
+        share = part(progress, _planned(request), 1.0)
+        result = _play(dit_handler, params, request, batch, recordings, folder, share)
     if progress is not None:
         progress(1.0, "finished")
     return result
@@ -135,32 +139,24 @@ def _planned(request: Request) -> float:
     return PLANNED if request.order is not None else 0.0
 
 
-def _part(progress: Progress | None, low: float, high: float) -> Progress | None:
-    """Progress of a part of the work, which is told as that of the whole."""
-    if progress is None:
-        return None
-    return lambda share, stage: progress(round(low + (high - low) * share, 4), stage)
-
-
 def _play(
     dit_handler: AceStepHandler,
     params: GenerationParams,
     request: Request,
     batch: PlannedBatch,
+    recordings: Recordings,
     folder: Path | None,
     progress: Progress | None,
 ) -> GenerationResult:
     """Everything large is held by this frame and those it calls: letting go of them frees it."""
-    reference = _reference(request)
-    request = _with_warnings(request, reference, dit_handler, batch)
+    request = replace(request, warnings=(*request.warnings, *dit_handler.warnings, *batch.warnings))
     for warning in request.warnings:
         logger.warning("%s", warning)
     with nullcontext() if folder is None else writable_folder(folder):
-        timbre = None if reference is None else torch.from_numpy(reference.samples)
-        rendering = dit_handler.renderer.render(request, batch.plans, timbre, progress)
-        logger.info("Peak memory %s", rendering.peak)
-        finished = [finish(song, request) for song in rendering.songs]
-        return _result(dit_handler, params, request, batch, rendering, finished, reference, folder)
+        source, timbre = recordings.samples
+        performance = perform(dit_handler.renderer, request, batch.plans, source, timbre, progress)
+        logger.info("Peak memory %s", performance.rendering.peak)
+        return _result(dit_handler, params, request, batch, performance, recordings, folder)
 
 
 def _memory_explained(
@@ -195,44 +191,35 @@ def _longest_s(plans: Sequence[Plan]) -> float:
     return max(plan.duration_s for plan in plans)
 
 
-def _reference(request: Request) -> Audio | None:
-    if request.reference_audio is None:
-        return None
-    return read_audio(request.reference_audio, field="reference_audio", require_sound=True)
-
-
-def _with_warnings(
-    request: Request, reference: Audio | None, dit_handler: AceStepHandler, batch: PlannedBatch
-) -> Request:
-    """The request, with what the handler, the planner and the reference have to say about it."""
-    sentences = [*dit_handler.warnings, *batch.warnings]
-    if reference is not None and reference.source_channels > AUDIO_CHANNELS:
-        channels = reference.source_channels
-        sentences.append(f"reference_audio has {channels} channels; the first {AUDIO_CHANNELS} are heard.")
-    return replace(request, warnings=(*request.warnings, *sentences))
-
-
 def _result(
     dit_handler: AceStepHandler,
     params: GenerationParams,
     request: Request,
     batch: PlannedBatch,
-    rendering: Rendering,
-    finished: Sequence[np.ndarray],
-    reference: Audio | None,
+    performance: Performance,
+    recordings: Recordings,
     folder: Path | None,
 ) -> GenerationResult:
-    commit = dit_handler.renderer.family.commit
-    provenance = Provenance(dit_handler.model, dit_handler.reason, rendering.timings, reference, commit, batch)
+    model, rendering = dit_handler.model, performance.rendering
+    provenance = Provenance(
+        model=model,
+        reason=dit_handler.reason,
+        timings=rendering.timings,
+        source=recordings.source,
+        reference=recordings.reference,
+        commit=dit_handler.renderer.family.commit,
+        batch=batch,
+    )
+    finished = [finish(take, request) for take in performance.takes]
     audios = []
-    for index, samples in enumerate(finished):
-        effective = effective_params(params, request, index, batch, dit_handler.model.name)
-        played = codes_text(batch.plans[index].audio_codes)
+    for take, samples in zip(performance.takes, finished, strict=True):
+        effective = effective_params(params, request, take, batch, model.name)
+        played = codes_text(take.plan.audio_codes)
         key = params_key({**effective, "audio_codes": played, "audio_format": request.audio_format.name})
         path = ""
         if folder is not None:
             target = folder / f"{key}{request.audio_format.extension}"
-            path = str(save_song(samples, target, rendering.songs[index], request, effective, provenance))
+            path = str(save_song(samples, target, take, request, effective, provenance))
         audios.append(
             {
                 "path": path,
@@ -240,6 +227,7 @@ def _result(
                 "key": key,
                 "sample_rate": request.sample_rate,
                 "params": {**effective, "audio_codes": played},
+                "track": take.track,
                 "silent": False,
             }
         )

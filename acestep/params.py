@@ -58,6 +58,7 @@ class GenerationParams:
         cover_noise_strength: how much of the source a cover starts from, 0 to 1.
         track_name: tracks of the stem tasks, comma-separated, or ``all``.
         mix: return the new track summed with the source instead of alone.
+        remainder: return the source without the extracted tracks too.
         accompaniment_style, generate_accompaniment: an accompaniment under a given voice.
         edit_n_min, edit_n_max, edit_n_avg: window and averaging of flow editing.
         variation_seed, variation_strength: a second noise, and how much of it is mixed in.
@@ -151,6 +152,7 @@ class GenerationParams:
     simple_query: str = ""
     lora_name_or_path: str = "none"
     lora_weight: float = 1.0
+    remainder: bool = False
 
 
 @dataclass

@@ -15,6 +15,7 @@ from acestep.checkpoints.rows import ModelSpec
 from acestep.conditioning.prompt import lyric_prompt, text_prompt
 from acestep.conditioning.text import PromptTokenizer, PromptTokens
 from acestep.models.config import AceStepConfig
+from acestep.pieces import Piece
 from acestep.planner.plan import Plan
 from acestep.request import Request
 
@@ -49,6 +50,15 @@ class Reader:
         Raises:
             InputError: a prompt is longer than the networks read.
         """
-        return tuple(
-            self.tokenizer(text_prompt(plan, request.instruction_for(plan)), lyric_prompt(plan)) for plan in plans
-        )
+        return tuple(self._read(plan, request.instruction_for(plan)) for plan in plans)
+
+    def read(self, pieces: Sequence[Piece]) -> tuple[PromptTokens, ...]:
+        """Prompts of every piece as token ids.
+
+        Raises:
+            InputError: as ``tokenize``.
+        """
+        return tuple(self._read(piece.plan, piece.instruction) for piece in pieces)
+
+    def _read(self, plan: Plan, instruction: str) -> PromptTokens:
+        return self.tokenizer(text_prompt(plan, instruction), lyric_prompt(plan))

@@ -6,39 +6,44 @@ nothing is left to check. Everything that can be wrong about a call is wrong her
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from acestep.checkpoints.registry import ModelSpec
+from acestep.checkpoints.registry import MODELS, ModelSpec
 from acestep.constants import (
     BATCH_MAX,
-    CAPTION_CHARS_ADVISED,
     CODE_RATE,
     DURATION_MAX_S,
     DURATION_MIN_S,
     INSTRUMENTAL_LYRICS,
 )
+from acestep.editing.order import EditOrder, order_edit, target_words
 from acestep.errors import InputError, UnsupportedError
-from acestep.fields import CORRECTION, EDITING, FIRST_FAMILY, PLANNER, check_fields, without_effect
+from acestep.fields import check_fields
 from acestep.judge import plain
 from acestep.lyrics import estimate_duration
-from acestep.metadata import UNUSUAL_METERS, parse_bpm, parse_keyscale, parse_language, parse_timesignature
+from acestep.metadata import parse_bpm, parse_keyscale, parse_language, parse_timesignature
 from acestep.output.formats import AudioFormat, check_sample_rate, format_named
 from acestep.params import GenerationConfig, GenerationParams
-from acestep.planner.order import PlanOrder, idle, order_plan
+from acestep.planner.order import PlanOrder, order_plan
 from acestep.planner.plan import Metadata, Plan, Sheet, code_count, parse_codes
-from acestep.sampling.choice import SamplingChoice, choose_sampling
-from acestep.seeds import resolve_seeds
-from acestep.tasks import Task, instruction_for, task_named
+from acestep.remarks import remarks
+from acestep.sampling.choice import SOLVER_NAMES, SamplingChoice, choose_sampling
+from acestep.seeds import check_seed, resolve_seeds
+from acestep.tasks import EXTRACTION, Task, effective_task, instruction_for, task_named
 
-ABSENT = frozenset({FIRST_FAMILY, EDITING, CORRECTION})  # nobody of these is part of this version
 NOT_BUILT = {  # a value other than the default needs what this version does not have
-    "variation_strength": "variations of a seed",
-    "dcw_mode": "wavelet correction",
-    "generate_accompaniment": "accompaniments",
     "lora_name_or_path": "adapters",
 }
 _DEFAULTS = GenerationParams()
+EULER = SOLVER_NAMES[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Variation:
+    """A second noise: one seed per song, and its share from 0 to 1."""
+
+    seeds: tuple[int, ...]
+    strength: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,8 @@ class Request:
         reference_audio: path of the timbre reference, or None.
         sampling: how the denoising runs.
         seeds: one per song.
+        variation: a second noise that is mixed in, or None.
+        edit: what shall be done with a recording, or None.
         order: what the planner shall do, or None when it is not asked.
         audio_format: row of the format table.
         sample_rate: of the files, Hz.
@@ -71,6 +78,8 @@ class Request:
     reference_audio: str | None
     sampling: SamplingChoice
     seeds: tuple[int, ...]
+    variation: Variation | None
+    edit: EditOrder | None
     order: PlanOrder | None
     audio_format: AudioFormat
     sample_rate: int
@@ -98,23 +107,33 @@ class Request:
         audio_format = format_named(config.audio_format)
         check_sample_rate(audio_format, params.sample_rate)
         metadata = fixed_metadata(params)
-        order = order_plan(params, config)
+        edit = order_edit(params, task)
+        _check_edit(params, task, edit, sampling)
+        order = None if task.needs_source else order_plan(params, config)
+        words = target_words(params, task)
+        seeds = _seeds(params, config)
         return cls(
             task=task,
             instruction=params.instruction,
-            caption=params.caption,
-            lyrics=_lyrics(params, order),
+            caption=words.caption,
+            lyrics=_lyrics(params, words.lyrics, order),
             metadata=metadata,
-            audio_codes=params.audio_codes.strip(),
+            audio_codes=params.audio_codes.strip() if task.plays_codes else "",
             reference_audio=params.reference_audio or None,
             sampling=sampling,
-            seeds=_seeds(params, config),
+            seeds=seeds,
+            variation=_variation(params, task, len(seeds)),
+            edit=edit,
             order=order,
             audio_format=audio_format,
             sample_rate=params.sample_rate,
             limit_true_peak=params.limit_true_peak,
-            warnings=(*warnings, *_advice(params, metadata), *_idle(params, config, order)),
+            warnings=(*warnings, *remarks(params, config, task, metadata, asks_planner=order is not None)),
         )
+
+    def lasting(self, seconds: float) -> Request:
+        """The same request for music as long as a recording, whatever length was asked for."""
+        return replace(self, metadata=replace(self.metadata, duration=seconds))
 
     @property
     def sheet(self) -> Sheet:
@@ -140,8 +159,12 @@ class Request:
         return check_duration("audio_codes", codes / CODE_RATE)
 
     def instruction_for(self, plan: Plan) -> str:
-        """First line of the text prompt of ``plan``: the caller's, else the task's; codes are played as a cover."""
-        return instruction_for(self.task, self.instruction, played_from_codes=bool(plan.audio_codes))
+        """First line of the text prompt of ``plan``: the caller's, else the task's; codes are played as a cover.
+
+        Where every track is a song of its own, that of the first.
+        """
+        tracks = () if self.edit is None else self.edit.tracks[: 1 if self.task.tracks_apart else None]
+        return instruction_for(self.task, self.instruction, tracks, played_from_codes=bool(plan.audio_codes))
 
 
 def check_duration(field: str, seconds: float) -> float:
@@ -161,19 +184,45 @@ def check_duration(field: str, seconds: float) -> float:
 
 
 def _task(params: GenerationParams, model: ModelSpec) -> Task:
-    task = task_named(params.task_type)
-    if task.name not in model.variant.tasks:
-        raise UnsupportedError(
-            f"task_type {task.name!r} needs a base model; {model.name} was not trained for it.",
-            field="task_type",
-            value=task.name,
-        )
+    task = task_named(effective_task(params.task_type, generate_accompaniment=params.generate_accompaniment))
+    keeps_voice = params.preserve_vocals and "preserve_vocals" in task.parameters
+    for needed, why in ((task, f"task_type {task.name!r}"), (EXTRACTION, "preserve_vocals")):
+        if needed.name not in model.variant.tasks and (needed is task or keeps_voice):
+            able = ", ".join(spec.name for spec in MODELS.values() if needed.name in spec.variant.tasks)
+            raise UnsupportedError(
+                f"{why} needs a model that was trained for it, and {model.name} was not; choose one of: {able}.",
+                field="task_type" if needed is task else "preserve_vocals",
+                value=task.name,
+            )
     words = (params.caption, params.lyrics, params.simple_query)
     if task.needs_text and not any(text.strip() for text in words):
         raise InputError(f"caption and lyrics are both empty; {task.name} needs at least one.", field="caption")
-    if params.src_audio and not task.needs_source:
-        raise UnsupportedError(f"src_audio does not go with task_type {task.name!r}.", field="src_audio")
     return task
+
+
+def _check_edit(params: GenerationParams, task: Task, edit: EditOrder | None, sampling: SamplingChoice) -> None:
+    """What does not go with a recording.
+
+    Raises:
+        InputError: a flow edit without new words.
+        UnsupportedError: a flow edit with more than Euler's method; ``simple_query``.
+    """
+    if edit is None:
+        return
+    if params.simple_query:
+        raise UnsupportedError(f"simple_query does not go with task_type {task.name!r}.", field="simple_query")
+    if not task.flow_edit:
+        return
+    if not params.style_prompt.strip() and not params.style_lyrics.strip():
+        raise InputError(
+            f"style_prompt and style_lyrics are both empty; {task.name} needs the new words.", field="style_prompt"
+        )
+    if sampling.solver != EULER or sampling.correction is not None:
+        raise UnsupportedError(
+            f"task_type {task.name!r} runs with scheduler_type {EULER!r} alone, without corrections.",
+            field="scheduler_type",
+            value=sampling.solver,
+        )
 
 
 def _refuse_what_is_not_built(params: GenerationParams) -> None:
@@ -185,12 +234,12 @@ def _refuse_what_is_not_built(params: GenerationParams) -> None:
             )
 
 
-def _lyrics(params: GenerationParams, order: PlanOrder | None) -> str:
+def _lyrics(params: GenerationParams, lyrics: str, order: PlanOrder | None) -> str:
     """Lyrics as given; nothing to sing is spelled the way the models were trained to read it."""
     if params.instrumental:
         return INSTRUMENTAL_LYRICS
-    if params.lyrics.strip():
-        return params.lyrics
+    if lyrics.strip():
+        return lyrics
     return "" if order is not None and order.writes_lyrics else INSTRUMENTAL_LYRICS
 
 
@@ -220,29 +269,9 @@ def _seeds(params: GenerationParams, config: GenerationConfig) -> tuple[int, ...
     return resolve_seeds(params.seed, config.seeds, size)
 
 
-def _idle(params: GenerationParams, config: GenerationConfig, order: PlanOrder | None) -> Iterator[str]:
-    """One sentence for every value that was changed although nothing reads it in this call."""
-    yield from without_effect(params, ABSENT if order else ABSENT | {PLANNER})
-    if order is not None:
-        yield from idle(params, config)
-    seconds = params.duration or 0
-    if params.audio_codes and seconds > 0 and code_count(seconds) != params.audio_codes.count("<|audio_code_"):
-        yield "duration has no effect: audio_codes decides the length."
-    if params.variation_seed != _DEFAULTS.variation_seed:
-        yield "variation_seed has no effect: variation_strength is 0."
-    defaults = GenerationConfig()
-    for name in ("allow_lm_batch", "lm_batch_chunk_size", "constrained_decoding_debug"):
-        if order is None and getattr(config, name) != getattr(defaults, name):
-            yield f"{name} has no effect: it belongs to {PLANNER}."
-
-
-def _advice(params: GenerationParams, metadata: Metadata) -> tuple[str, ...]:
-    """Sentences about values that are allowed but not what the models were trained on."""
-    advice = []
-    if len(params.caption) > CAPTION_CHARS_ADVISED:
-        advice.append(
-            f"caption has {len(params.caption)} characters; beyond {CAPTION_CHARS_ADVISED} details tend to be lost."
-        )
-    if metadata.timesignature in UNUSUAL_METERS:
-        advice.append(f"timesignature {metadata.timesignature} is outside what the models were trained on.")
-    return tuple(advice)
+def _variation(params: GenerationParams, task: Task, songs: int) -> Variation | None:
+    if not params.variation_strength or "variation_strength" not in task.parameters:
+        check_seed(params.variation_seed, "variation_seed")
+        return None
+    check_seed(params.variation_seed, "variation_seed")
+    return Variation(resolve_seeds(params.variation_seed, None, songs), params.variation_strength)

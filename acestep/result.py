@@ -15,10 +15,12 @@ import torch
 
 from acestep.errors import AceStepError
 from acestep.params import GenerationParams
+from acestep.pieces import Piece
 from acestep.planner.plan import NOTHING_FIXED, Plan
 from acestep.planning import PlannedBatch
 from acestep.render import Rendering
 from acestep.request import Request
+from acestep.takes import Take
 
 SUCCESS = "✅ Generation completed successfully!"
 
@@ -28,8 +30,9 @@ class GenerationResult:
     """The outcome of one call.
 
     Attributes:
-        audios: one dictionary per song: ``path`` ("" when not saved), ``tensor`` ``[2, S]`` fp32 on the CPU, ``key``
-            (UUID of the parameters), ``sample_rate``, ``params`` (effective, with ``seed``), ``silent``.
+        audios: one dictionary per song, or per track of a song: ``path`` ("" when not saved), ``tensor`` ``[2, S]``
+            fp32 on the CPU, ``key`` (UUID of the parameters), ``sample_rate``, ``params`` (effective, with ``seed``),
+            ``track`` (the one track it is, or what it lacks, or ""), ``silent``.
         status_message: lines for a person.
         extra_outputs: tensors of the run on the CPU, ``time_costs``, ``peak_memory``, ``lm_metadata``,
             ``seed_value``.
@@ -61,19 +64,21 @@ class GenerationResult:
 
 
 def effective_params(
-    params: GenerationParams, request: Request, index: int, batch: PlannedBatch, model: str
+    params: GenerationParams, request: Request, take: Take, batch: PlannedBatch, model: str
 ) -> dict[str, Any]:
-    """The parameters song ``index`` was really made with; the caller's object is left alone.
+    """The parameters a take was really made with; the caller's object is left alone.
 
     What the planner decided stands where it acts (``bpm``, ``keyscale``...) and, where the caller had left it open,
     in ``cot_*`` too. The words it wrote stand in ``cot_caption`` and ``cot_lyrics`` alone, beside the caller's.
     """
-    plan = batch.plans[index]
+    plan, piece, edit = take.plan, take.song.piece, request.edit
+    words = edit.flow.source if edit is not None and edit.flow is not None else request
     filled = replace(
         params,
-        instruction=request.instruction_for(plan),
-        caption=request.caption,
-        lyrics="" if request.order is not None and request.order.query else request.lyrics,
+        task_type=request.task.name,
+        instruction=piece.instruction,
+        caption=words.caption,
+        lyrics="" if request.order is not None and request.order.query else words.lyrics,
         vocal_language=plan.metadata.language,
         bpm=plan.metadata.bpm,
         keyscale=plan.metadata.keyscale,
@@ -82,10 +87,11 @@ def effective_params(
         inference_steps=request.sampling.steps,
         guidance_scale=request.sampling.guidance_scale,
         shift=request.sampling.shift,
-        seed=request.seeds[index],
+        seed=take.seed,
+        **{} if piece.variation_seed is None else {"variation_seed": piece.variation_seed},
         **_decided(request, plan) if batch.chains else {},
     )
-    return {**asdict(filled), "model": model}
+    return {**asdict(filled), "track_name": take.track or params.track_name, "model": model}
 
 
 def _decided(request: Request, plan: Plan) -> dict[str, Any]:
@@ -129,6 +135,7 @@ def time_costs(seconds: Mapping[str, float], steps: int) -> dict[str, float]:
 def extra_outputs(request: Request, rendering: Rendering, batch: PlannedBatch) -> dict[str, Any]:
     """The run's tensors, padded ``[B, T, ...]`` and on the CPU, and what else there is, under the published names.
 
+    Of a run of several batches (passes of a long region, more tracks than fit in one) they are the last batch's.
     ``lm_metadata`` is what the planner decided for the first song, ``lm_metadatas`` for each.
     """
     conditions = rendering.conditions
@@ -143,7 +150,7 @@ def extra_outputs(request: Request, rendering: Rendering, batch: PlannedBatch) -
         "chunk_masks": mask,
         "masks": frames,
         "latent_masks": frames,
-        "spans": [("full", 0, count) for count in conditions.frames],
+        "spans": [_span(song.piece) for song in rendering.songs],
         "context_latents": conditions.context.cpu().clone(),
         "encoder_hidden_states": conditions.encoder_states.cpu(),
         "encoder_attention_mask": conditions.encoder_mask.cpu(),
@@ -154,6 +161,12 @@ def extra_outputs(request: Request, rendering: Rendering, batch: PlannedBatch) -
         "lm_metadatas": [dict(chain.decided()) for chain in batch.chains],
         "warnings": list(request.warnings),
     }
+
+
+def _span(piece: Piece) -> tuple[str, int, int]:
+    """Where a piece is made, in latent frames."""
+    in_part = piece.ground is not None and piece.ground.region is not None
+    return ("repainting" if in_part else "full", *piece.region)
 
 
 def _padded(items: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -1,6 +1,6 @@
-"""A finished song goes to disk with its tags and its recipe.
+"""A finished take goes to disk with its tags and its recipe.
 
-In: samples, the song, the request. Out: the path written. Refuses to know encoders and tag systems (``output/``).
+In: samples, the take, the request. Out: the path written. Refuses to know encoders and tag systems (``output/``).
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from acestep.output.recipe import ModelUsed, OutputMade, SourceUsed, build_recip
 from acestep.output.tags import SongTags
 from acestep.output.writer import write_audio
 from acestep.planning import PlannedBatch
-from acestep.render import Song
 from acestep.request import Request
+from acestep.takes import Take
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,7 @@ class Provenance:
         model: registry row of the transformer.
         reason: why this model.
         timings: seconds per stage.
+        source: the recording that was worked on, or None.
         reference: the timbre reference, or None.
         commit: of the transformer on the hub; None when nobody wrote it down.
         batch: the plans, and which planner they came from.
@@ -39,6 +40,7 @@ class Provenance:
     model: ModelSpec
     reason: str
     timings: Mapping[str, float]
+    source: Audio | None
     reference: Audio | None
     commit: str | None
     batch: PlannedBatch
@@ -47,12 +49,12 @@ class Provenance:
 def save_song(
     samples: np.ndarray,
     path: Path,
-    song: Song,
+    take: Take,
     request: Request,
     effective: Mapping[str, Any],
     provenance: Provenance,
 ) -> Path:
-    """Write one song.
+    """Write one take.
 
     Args:
         samples: finished, ``[2, S]`` at ``request.sample_rate``.
@@ -67,15 +69,16 @@ def save_song(
         version=__version__,
         task=request.task.name,
         parameters=effective,
-        seeds=[song.seed],
+        seeds=[take.seed],
         models={"dit": _model_used(provenance), "lm": _planner_used(provenance.batch)},
         output=OutputMade(name, request.sample_rate, samples.shape[1]),
-        plan=song.plan.to_dict(),
+        plan=take.plan.to_dict(),
+        source=_source_used(provenance.source),
         reference=_source_used(provenance.reference),
         warnings=request.warnings,
         timing={**provenance.batch.seconds, **provenance.timings},
     )
-    return write_audio(samples, request.sample_rate, path, name, _tags(song), recipe)
+    return write_audio(samples, request.sample_rate, path, name, _tags(take), recipe)
 
 
 def _model_used(provenance: Provenance) -> ModelUsed:
@@ -91,11 +94,11 @@ def _source_used(audio: Audio | None) -> SourceUsed | None:
     return None if audio is None else SourceUsed(audio.sha256, audio.duration_s)
 
 
-def _tags(song: Song) -> SongTags:
-    metadata = song.plan.metadata
-    words = scrubbed({"caption": song.plan.caption, "lyrics": song.plan.lyrics})
+def _tags(take: Take) -> SongTags:
+    metadata = take.plan.metadata
+    words = scrubbed({"caption": take.plan.caption, "lyrics": take.plan.lyrics})
     return SongTags(
-        title=title_from_caption(words["caption"]),
+        title=" - ".join(filter(None, (title_from_caption(words["caption"]), take.track.replace("_", " ")))),
         lyrics=words["lyrics"],
         bpm=metadata.bpm,
         key=metadata.keyscale,

@@ -1,14 +1,32 @@
 """What ACE-Step can be asked to do, one row per task. The only module that knows task names.
 
-In: a task name from a request. Out: its row (instruction text, whether it needs a source or a track).
-Refuses to know audio, models and numbers: a stage reads a row's columns, it never compares names.
+In: a task name from a request. Out: its row: instruction text, what becomes of a source recording, which parameters
+the task reads. Refuses to know audio, models and numbers: a stage reads a row's columns, it never compares names.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 
-from acestep.errors import InputError, UnsupportedError
+from acestep.errors import InputError
+
+
+class Source(Enum):
+    """What the transformer hears of a source recording, as the source half of its context."""
+
+    SILENCE = "nothing: the song is new"
+    CODES = "what its semantic codes keep: melody and rhythm, not the sound"
+    LATENTS = "everything: its latents as they are"
+
+
+class Region(Enum):
+    """Where on the source's timeline music is made."""
+
+    WHOLE = "everywhere; a region means nothing to the task"
+    OPEN = "in a region if one is given, else everywhere"
+    GIVEN = "in a region that must be given"
+    GROWN = "before or behind the source, or in a region of it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,15 +37,57 @@ class Task:
         name: as users spell it.
         instruction: first line of the DiT's text prompt; may hold ``{TRACK_NAME}`` or ``{TRACK_CLASSES}``.
         needs_text: caption or lyrics must be given.
-        needs_source: a source recording must be given; without it one is an error.
-        implemented: False for tasks whose renderer is not part of this version yet.
+        needs_source: a source recording (or codes in its place) must be given; without it one is an error.
+        source: what is heard of it.
+        region: where music is made.
+        keeps_outside: within the region the source is taken away, outside it is kept sample for sample.
+        tracks_max: how many tracks may be named; 0 where tracks mean nothing.
+        tracks_apart: every track is a song of its own.
+        needs_track: one must be named.
+        follows: the parameter that says how closely the song follows the source, or "".
+        follows_far: a high value of that parameter means far from the source instead of near.
+        target_words: ``style_prompt`` and ``style_lyrics`` are the words of the new song.
+        flow_edit: the recording is carried along the difference of two velocities.
+        adds: what comes out is to be added to the source: it may be mixed with it.
+        accompanies: a voice is given; the rest is made, in a style.
+        plays_codes: semantic codes may be given.
+        reads: further parameters the task reads.
     """
 
     name: str
     instruction: str
     needs_text: bool = False
     needs_source: bool = True
-    implemented: bool = False
+    source: Source = Source.LATENTS
+    region: Region = Region.WHOLE
+    keeps_outside: bool = False
+    tracks_max: int = 0
+    tracks_apart: bool = False
+    needs_track: bool = False
+    follows: str = ""
+    follows_far: bool = False
+    target_words: bool = False
+    flow_edit: bool = False
+    adds: bool = False
+    accompanies: bool = False
+    plays_codes: bool = False
+    reads: frozenset[str] = frozenset()
+
+    @property
+    def parameters(self) -> frozenset[str]:
+        """Every parameter about recordings that the task reads."""
+        groups = (
+            (self.region is not Region.WHOLE, ("repainting_start", "repainting_end")),
+            (self.region is Region.GROWN, ("continuation_mode", "extend_duration")),
+            (self.tracks_max > 0, ("track_name",)),
+            (self.target_words, ("style_prompt", "style_lyrics")),
+            (self.flow_edit, ("edit_n_min", "edit_n_max", "edit_n_avg")),
+            (self.adds, ("mix",)),
+            (self.accompanies, ("accompaniment_style", "generate_accompaniment")),
+            (bool(self.follows), (self.follows,)),
+            (self.tracks_apart, ("remainder",)),
+        )
+        return self.reads.union(*(names for does, names in groups if does))
 
 
 TEXT2MUSIC_INSTRUCTION = "Fill the audio semantic mask based on the given conditions:"
@@ -37,25 +97,51 @@ LEGO_INSTRUCTION = "Generate the {TRACK_NAME} track based on the audio context:"
 EXTRACT_INSTRUCTION = "Extract the {TRACK_NAME} track from the audio:"
 COMPLETE_INSTRUCTION = "Complete the input track with {TRACK_CLASSES}:"
 
+_ALL_TRACKS = 12
+_NOISED = frozenset({"cover_noise_strength"})
+_VOICED = frozenset({"preserve_vocals"})
+
+
+def _cover(name: str, follows: str, **columns: object) -> Task:
+    source = columns.pop("source", Source.CODES)
+    return Task(name, COVER_INSTRUCTION, source=source, follows=follows, **columns)
+
+
+def _repaint(name: str) -> Task:
+    return Task(name, REPAINT_INSTRUCTION, region=Region.GIVEN, keeps_outside=True)
+
+
+def _extend(name: str) -> Task:
+    return Task(name, REPAINT_INSTRUCTION, region=Region.GROWN, keeps_outside=True)
+
+
 _ROWS = (
-    Task("text2music", TEXT2MUSIC_INSTRUCTION, needs_text=True, needs_source=False, implemented=True),
-    Task("cover", COVER_INSTRUCTION),
-    Task("cover-nofsq", COVER_INSTRUCTION),
-    Task("repaint", REPAINT_INSTRUCTION),
-    Task("extend", REPAINT_INSTRUCTION),
-    Task("lego", LEGO_INSTRUCTION),
-    Task("extract", EXTRACT_INSTRUCTION),
-    Task("complete", COMPLETE_INSTRUCTION),
-    Task("edit", TEXT2MUSIC_INSTRUCTION),
-    Task("audio2audio", COVER_INSTRUCTION),
-    Task("continuation", REPAINT_INSTRUCTION),
-    Task("inpainting", REPAINT_INSTRUCTION),
-    Task("style_transfer", COVER_INSTRUCTION),
-    Task("vocal_accompaniment", COMPLETE_INSTRUCTION),
-)
+    Task(
+        "text2music", TEXT2MUSIC_INSTRUCTION, needs_text=True, needs_source=False, source=Source.SILENCE,
+        plays_codes=True, reads=frozenset({"variation_strength", "variation_seed"}),
+    ),
+    _cover("cover", "audio_cover_strength", plays_codes=True, reads=_NOISED),
+    _cover("cover-nofsq", "audio_cover_strength", source=Source.LATENTS, reads=_NOISED),
+    _repaint("repaint"),
+    _extend("extend"),
+    Task("lego", LEGO_INSTRUCTION, region=Region.OPEN, tracks_max=1, needs_track=True, adds=True),
+    Task("extract", EXTRACT_INSTRUCTION, tracks_max=_ALL_TRACKS, tracks_apart=True, needs_track=True),
+    Task("complete", COMPLETE_INSTRUCTION, tracks_max=_ALL_TRACKS, adds=True),
+    Task("edit", TEXT2MUSIC_INSTRUCTION, source=Source.SILENCE, target_words=True, flow_edit=True),
+    _cover("audio2audio", "audio2audio_strength", follows_far=True, reads=_VOICED),
+    _extend("continuation"),
+    _repaint("inpainting"),
+    _cover("style_transfer", "style_strength", follows_far=True, target_words=True, reads=_VOICED),
+    Task(
+        "vocal_accompaniment", COMPLETE_INSTRUCTION, tracks_max=_ALL_TRACKS, adds=True, accompanies=True,
+        reads=_VOICED,
+    ),
+)  # fmt: skip
 
 TASKS: dict[str, Task] = {row.name: row for row in _ROWS}
 DEFAULT_TASK = _ROWS[0].name
+EXTRACTION = TASKS["extract"]
+ACCOMPANIMENT = TASKS["vocal_accompaniment"]
 STEM_TASKS = tuple(row.name for row in _ROWS if "{TRACK" in row.instruction)
 MIX_TASKS = tuple(row.name for row in _ROWS if row.name not in STEM_TASKS)
 
@@ -65,19 +151,21 @@ def task_named(name: str) -> Task:
 
     Raises:
         InputError: no such task; the text lists all of them.
-        UnsupportedError: the task is known but this version cannot render it.
     """
     row = TASKS.get(name)
     if row is None:
         raise InputError.unknown("task_type", name, TASKS)
-    if not row.implemented:
-        able = ", ".join(task.name for task in _ROWS if task.implemented)
-        raise UnsupportedError(
-            f"task_type {name!r} is not available in this version yet; it can do: {able}.",
-            field="task_type",
-            value=name,
-        )
     return row
+
+
+def effective_task(name: str, *, generate_accompaniment: bool) -> str:
+    """The task that is meant: a new song with ``generate_accompaniment`` is an accompaniment to the source."""
+    return ACCOMPANIMENT.name if generate_accompaniment and name == DEFAULT_TASK else name
+
+
+def is_own(instruction: str) -> bool:
+    """Whether an instruction is the caller's own: neither empty nor the default that stands for the task's."""
+    return bool(instruction.strip()) and instruction != TEXT2MUSIC_INSTRUCTION
 
 
 def instruction_for(
@@ -95,7 +183,7 @@ def instruction_for(
         ``given``, or the row's text with upper-case track names (several joined by `` | ``); with no track the
         place and its surplus words are left out, as the models were trained.
     """
-    if given.strip() and given != TEXT2MUSIC_INSTRUCTION:
+    if is_own(given):
         return given
     if played_from_codes:
         return COVER_INSTRUCTION

@@ -31,8 +31,9 @@ from acestep.conditioning.text import END_OF_TEXT
 from acestep.constants import CODE_RATE, LATENT_CHANNELS, SAMPLE_RATE
 from acestep.handler import AceStepHandler
 from acestep.params import GenerationConfig, GenerationParams
+from acestep.pieces import latent_frames
 from acestep.planner.plan import Metadata, Plan
-from acestep.render import Rendering, latent_frames
+from acestep.render import Rendering
 from acestep.request import Request
 from acestep.sampling.noise import item_noise
 

@@ -61,7 +61,7 @@ def test_the_result_has_the_published_keys(tiny: AceStepHandler) -> None:
     assert result.error is None
     assert "successfully" in result.status_message
     [audio] = result.audios
-    assert set(audio) == {"path", "tensor", "key", "sample_rate", "params", "silent"}
+    assert set(audio) == {"path", "tensor", "key", "sample_rate", "params", "silent", "track"}
     assert audio["path"] == ""
     assert audio["tensor"].dtype == torch.float32
     assert [len(part) for part in audio["key"].split("-")] == [8, 4, 4, 4, 12]

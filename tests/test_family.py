@@ -21,11 +21,13 @@ from acestep.devices import Placement
 from acestep.errors import WeightsError
 from acestep.output.tags import read_recipe
 from acestep.params import GenerationConfig, GenerationParams
+from acestep.pieces import Piece
 from acestep.planner.plan import Metadata, Plan
 from acestep.planning import PlannedBatch
 from acestep.render import Song
 from acestep.request import Request
 from acestep.save import Provenance, save_song
+from acestep.takes import Take
 
 from published_shapes import TWO_B, Transformer
 from published_support import publish_transformer, write_sparse
@@ -287,9 +289,11 @@ def test_the_commit_that_was_downloaded_is_in_the_recipe(tmp_path: Path, commit:
     assert family.commit == commit
     config = GenerationConfig(batch_size=1, audio_format="wav")
     request = Request.from_params(GenerationParams(caption="x", duration=10, thinking=False, seed=1), config, BASE)
-    song = Song(Plan("x", "[Instrumental]", Metadata()), 1, torch.zeros(250, 64), torch.zeros(2, 480_000))
-    provenance = Provenance(BASE, "asked for by name", {}, None, family.commit, PlannedBatch(()))
-    path = save_song(song.waveform.numpy(), tmp_path / "song.wav", song, request, {}, provenance)
+    piece = Piece(Plan("x", "[Instrumental]", Metadata()), "", 1)
+    song = Song(piece, torch.zeros(250, 64), torch.zeros(2, 480_000))
+    take = Take(song, piece.plan, song.waveform.numpy())
+    provenance = Provenance(BASE, "asked for by name", {}, None, None, family.commit, PlannedBatch(()))
+    path = save_song(take.samples, tmp_path / "song.wav", take, request, {}, provenance)
     used = {"name": BASE.name, "revision": commit, "sha256": None, "reason": "asked for by name"}
     assert read_recipe(path)["models"]["dit"] == used
 

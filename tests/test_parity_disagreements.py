@@ -23,7 +23,8 @@ from acestep.devices import choose_placement
 from acestep.errors import InputError
 from acestep.handler import AceStepHandler
 from acestep.models.acestep_model import AceStepModel
-from acestep.render import Renderer, latent_frames
+from acestep.pieces import latent_frames
+from acestep.render import Renderer
 
 from models_support import assert_close
 from parity_support import (

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from acestep.conditioning.conditions import Conditions, SongConditions
-from acestep.conditioning.context import SilenceLatents, full_context
+from acestep.conditioning.context import SilenceLatents, context, erased
 from acestep.conditioning.prompt import lyric_prompt, text_prompt
 from acestep.conditioning.reference import WINDOW_SAMPLES, timbre_excerpt
 from acestep.conditioning.text import PromptTokenizer
@@ -119,9 +119,12 @@ def test_silence_goes_on_after_what_is_stored() -> None:
     silence = SilenceLatents(stored)
     assert torch.equal(silence.first(2), stored[:, :2])
     assert torch.equal(silence.first(5), torch.cat([stored, stored[:, -1:], stored[:, -1:]], dim=1))
-    context = full_context(silence.first(5))
-    assert context.shape == (1, 5, 4)
-    assert context[..., 2:].eq(1).all()
+    everywhere = context(silence.first(5), (0, 5))
+    assert everywhere.shape == (1, 5, 4)
+    assert everywhere[..., 2:].eq(1).all()
+    inside = context(torch.full((1, 5, 2), 9.0), (1, 3))
+    assert inside[0, :, 2:].tolist() == [[0, 0], [1, 1], [1, 1], [0, 0], [0, 0]]
+    assert torch.equal(erased(torch.full((1, 4, 2), 9.0), (1, 3), silence)[0, 1:3], stored[0, 1:3])
 
 
 def test_short_songs_are_padded_and_remembered() -> None:

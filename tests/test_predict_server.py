@@ -89,7 +89,7 @@ def test_a_reference_can_be_sent_as_data(server: CogServer, tmp_path: Path) -> N
         ({"prompt": ""}, "prompt and lyrics are both empty"),
         ({"audio_duration": 5}, "Invalid audio duration: audio_duration must be 10 to 600"),
         ({"keyscale": "H minor"}, "keyscale 'H minor' is not a key"),
-        ({"task": "lego"}, "task 'lego' is not available in this version yet"),
+        ({"task": "lego", "model": "tiny"}, "task 'lego' needs a model that was trained for it, and tiny was not"),
         ({"thinking": True, "lm_model": "none"}, "thinking=True needs a language model: lm_model is 'none'"),
         ({"model": "acestep-v15-xl-base", "keyscale": "H"}, "keyscale 'H' is not a key"),
         ({"model": "acestep-v15-xl-base"}, "Model not loaded: acestep-v15-xl-base needs the folders"),

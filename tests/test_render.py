@@ -14,9 +14,11 @@ from acestep.finish import finish
 from acestep.handler import AceStepHandler
 from acestep.inference import GenerationConfig, GenerationParams, generate_music
 from acestep.llm_inference import LLMHandler
+from acestep.pieces import Piece, latent_frames
 from acestep.planner.plan import Metadata, Plan
-from acestep.render import Song, latent_frames
+from acestep.render import Song
 from acestep.request import Request
+from acestep.takes import Take
 from acestep.training.random_tiny import write_family
 from acestep.training.vocabulary import learn_vocabulary
 
@@ -56,9 +58,10 @@ def test_latent_frames_cover_the_song(seconds: float, frames: int) -> None:
 
 @pytest.mark.parametrize("value", [0.0, float("nan"), float("inf")])
 def test_silence_and_numbers_that_are_none_are_errors(tiny: AceStepHandler, value: float) -> None:
-    song = Song(PLANS[0], 1, torch.zeros(251, 64), torch.full((2, 251 * 1920), value))
+    samples = torch.full((2, 251 * 1920), value)
+    song = Song(Piece(PLANS[0], "", 1), torch.zeros(251, 64), samples)
     with pytest.raises(GenerationError):
-        finish(song, request(tiny, [1]))
+        finish(Take(song, song.plan, samples.numpy()), request(tiny, [1]))
 
 
 def test_a_network_that_yields_nan_makes_an_error_and_no_file(tmp_path: Path) -> None:

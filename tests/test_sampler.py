@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from acestep.errors import CancelledError, GenerationError
+from acestep.sampling.correction import WaveletCorrection
 from acestep.sampling.guidance import GUIDANCE, Guidance
+from acestep.sampling.hold import outside_held
 from acestep.sampling.noise import ItemNoise, item_noise
 from acestep.sampling.sampler import SamplerSettings, sample
 from acestep.sampling.schedule import make_schedule
@@ -227,6 +229,101 @@ def test_no_gradient_is_recorded() -> None:
         return x * weight, None
 
     assert not sample(velocity, item_noise([1], [10], C), _settings(), None, [10]).requires_grad
+
+
+# --- Holding what lies outside a region -----------------------------------------------------------------------------
+
+REGION = slice(5, 12)
+
+
+def _region(songs: int, frames: int) -> Tensor:
+    """Mask ``[B, T, 1]`` of ``REGION``."""
+    inside = torch.zeros(songs, frames, 1, dtype=torch.bool)
+    inside[:, REGION] = True
+    return inside
+
+
+def _outside(latents: Tensor) -> Tensor:
+    return torch.cat([latents[:, : REGION.start], latents[:, REGION.stop :]], dim=1)
+
+
+def _held(seeds: Sequence[int], lengths: Sequence[int], settings: SamplerSettings) -> tuple[Tensor, Tensor]:
+    """Held latents and the clean ones, which are other noise here."""
+    noise, fresh = item_noise(seeds, lengths, C), ItemNoise(seeds, C)
+    clean = item_noise([seed + 50 for seed in seeds], lengths, C)
+    hold = outside_held(clean, noise, _region(len(seeds), max(lengths)))
+    network = ToyNetwork(seeds, lengths)
+    return sample(network, noise, settings, lambda: fresh.draw(lengths), lengths, hold=hold), clean
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_what_is_held_ends_bit_equal_and_the_inside_is_new(solver: str) -> None:
+    end, clean = _held([3, 4], [20, 20], _settings(solver, Guidance(4.0, "apg")))
+    assert torch.equal(_outside(end), _outside(clean))
+    free = _render([3, 4], [20, 20], _settings(solver, Guidance(4.0, "apg")))
+    for latents in (clean, free):  # the inside is neither the recording nor what it would be without one
+        assert ((end - latents)[:, REGION].abs().amax(dim=(1, 2)) > 0.01).all()
+
+
+@pytest.mark.parametrize("correction", [None, WaveletCorrection("double", 0.2, 0.2)])
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_a_held_song_is_the_same_alone_and_in_a_batch(solver: str, correction: WaveletCorrection | None) -> None:
+    settings = SamplerSettings(make_schedule(8, 3.0), solver, Guidance(4.0, "apg"), correction)
+    seeds, lengths = [3, 11], [30, 19]
+    batch, _ = _held(seeds, lengths, settings)
+    for row, (seed, length) in enumerate(zip(seeds, lengths, strict=True)):
+        alone, _ = _held([seed], [length], settings)
+        torch.testing.assert_close(batch[row : row + 1, :length], alone, rtol=0, atol=1e-6)
+        assert (batch[row, length:] == 0).all()
+
+
+def test_at_level_0_a_hold_returns_the_clean_latents_bit_for_bit() -> None:
+    clean, noise = item_noise([1], [20], C), item_noise([2], [20], C)
+    clean[0, :4] = -0.0
+    held = outside_held(clean, noise, torch.zeros(1, 20, 1, dtype=torch.bool))(noise, 0.0)
+    assert torch.equal(held.view(torch.int32), clean.view(torch.int32))
+
+
+def test_the_run_goes_on_with_the_held_state() -> None:
+    """By hand: Euler, and after each step the outside on the line from noise to the clean latents."""
+    lengths, schedule, network = [20], make_schedule(6, 3.0), ToyNetwork([3], [20])
+    noise, clean, inside = item_noise([3], lengths, C), item_noise([53], lengths, C), _region(1, 20)
+    x = noise
+    for t, t_next in pairwise(schedule):
+        x = x - (t - t_next) * network(x, t, guided=False)[0]
+        x[:, :5] = (t_next * noise + (1 - t_next) * clean)[:, :5]
+        x[:, 12:] = (t_next * noise + (1 - t_next) * clean)[:, 12:]
+    settings = SamplerSettings(schedule, "euler", UNGUIDED)
+    end = sample(ToyNetwork([3], [20]), noise, settings, None, lengths, hold=outside_held(clean, noise, inside))
+    torch.testing.assert_close(end, x, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("solver", ["euler", "heun", "ab3", "stork4"])
+def test_a_hold_sees_every_level_reached_and_may_change_nothing(solver: str) -> None:
+    levels: list[float] = []
+
+    def watch(x: Tensor, level: float) -> Tensor:
+        levels.append(level)
+        return x
+
+    noise, settings = item_noise([3], [20], C), _settings(solver)
+    end = sample(ToyNetwork([3], [20]), noise, settings, None, [20], hold=watch)
+    assert levels == list(settings.schedule[1:])
+    assert torch.equal(end, sample(ToyNetwork([3], [20]), noise, settings, None, [20]))
+
+
+@pytest.mark.parametrize("solver", ["ab3", "stork4"])
+def test_solvers_that_look_back_find_the_song_that_continues_what_is_held(solver: str) -> None:
+    song = item_noise([7], [20], C)
+
+    def velocity(x: Tensor, t: float, *, guided: bool) -> tuple[Tensor, None]:
+        return (x - song) / t, None
+
+    noise = item_noise([3], [20], C)
+    hold = outside_held(song, noise, _region(1, 20))
+    torch.testing.assert_close(
+        sample(velocity, noise, _settings(solver), None, [20], hold=hold), song, rtol=0, atol=1e-5
+    )
 
 
 # --- Progress, cancelling, errors -----------------------------------------------------------------------------------

@@ -48,9 +48,9 @@ def test_the_error_falls_with_the_order_of_the_solver(name: str, order: int, shi
 
 
 @pytest.mark.parametrize("steps", [1, 3, 8])
-@pytest.mark.parametrize("name", ["euler", "heun"])
+@pytest.mark.parametrize("name", ["euler", "heun", "ab3", "stork4"])
 def test_a_straight_flow_is_solved_exactly(name: str, steps: int) -> None:
-    noise, music = torch.randn(2, 5, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    noise, music = torch.randn(2, 1, 5, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 
     def straight(x: Tensor, t: float) -> Tensor:
         return noise - music
@@ -114,10 +114,10 @@ def test_the_stochastic_solver_has_the_mean_and_variance_of_its_formula(steps: i
     assert end.var().item() == pytest.approx(variance, rel=5 * math.sqrt(2 / size))
 
 
-@pytest.mark.parametrize(("name", "tolerance"), [("euler", 0.01), ("heun", 0.001)])
+@pytest.mark.parametrize(("name", "tolerance"), [("euler", 0.01), ("heun", 0.001), ("ab3", 0.001), ("stork4", 0.001)])
 def test_deterministic_solvers_carry_a_gaussian_onto_the_songs(name: str, tolerance: float) -> None:
     songs = _Gaussian()
-    start = torch.linspace(-3, 3, 25, dtype=torch.float64)  # the flow maps quantile onto quantile
+    start = torch.linspace(-3, 3, 25, dtype=torch.float64)[None, :, None]  # the flow maps quantile onto quantile
     end = _solve(name, songs.velocity, start, make_schedule(200, 1.0))
     torch.testing.assert_close(end, songs.mean + songs.spread * start, rtol=0, atol=tolerance)
 
@@ -138,10 +138,10 @@ def test_the_table_tells_the_truth_about_cost_and_chance(name: str) -> None:
 
     def draw() -> Tensor:
         draws.append(None)
-        return torch.zeros(3)
+        return torch.zeros(1, 3, 1)
 
     schedule = make_schedule(5, 2.0)
-    _solve(name, field, torch.ones(3), schedule, draw)
+    _solve(name, field, torch.ones(1, 3, 1), schedule, draw)
     assert solver.name == name
     assert len(calls) == 4 * solver.evaluations + 1
     assert set(calls) == set(schedule[:-1])

@@ -1,6 +1,7 @@
 """Context latents: what the transformer sees beside the noise. Source latents and chunk mask, side by side.
 
-In: silence latents, optional source latents, a length in frames. Out: ``[1, T, 2 * C]``.
+In: silence latents, source latents, a region in frames. Out: ``[1, T, 2 * C]``. The values are those of the published
+models: silence where there is no source, a mask of 1 where music is made and 0 where it is not.
 """
 
 from __future__ import annotations
@@ -32,6 +33,14 @@ class SilenceLatents:
         return SilenceLatents(self._stored.to(device, dtype))
 
 
-def full_context(source: Tensor) -> Tensor:
-    """Everything is to be generated: ``source`` ``[1, T, C]`` beside a mask of ones, ``[1, T, 2 * C]``."""
-    return torch.cat([source, torch.ones_like(source)], dim=-1)
+def erased(source: Tensor, region: tuple[int, int], silence: SilenceLatents) -> Tensor:
+    """``source`` ``[1, T, C]`` with silence, that of the same places, in the frames of the region."""
+    start, stop = region
+    return torch.cat([source[:, :start], silence.first(stop)[:, start:], source[:, stop:]], dim=1)
+
+
+def context(source: Tensor, region: tuple[int, int]) -> Tensor:
+    """``source`` ``[1, T, C]`` beside a mask that is 1 in the frames of the region: ``[1, T, 2 * C]``."""
+    mask = torch.zeros_like(source)
+    mask[:, slice(*region)] = 1.0
+    return torch.cat([source, mask], dim=-1)

@@ -11,15 +11,17 @@ from acestep.checkpoints.registry import ModelSpec, Variant
 from acestep.errors import InputError, UnsupportedError
 from acestep.fields import check_number
 from acestep.params import GenerationParams
+from acestep.sampling.correction import CORRECTION_MODES, WaveletCorrection
 from acestep.sampling.schedule import STEPS_MAX, custom_schedule, make_schedule
 
 GUIDANCE_MAX, GUIDANCE_ADVISED_MAX = 30.0, 15.0
 SHIFT_MIN, SHIFT_MAX = 0.1, 10.0
 SOLVER_NAMES = ("euler", "heun", "pingpong", "ab3", "stork4")
-SOLVERS_NOT_BUILT = ("ab3", "stork4")
 CFG_TYPES = ("apg", "cfg", "cfg_star")
 FIRST_FAMILY_CFG = "cfg_star"
 INFER_METHODS = ("ode", "sde")
+NO_CORRECTION = "off"
+CORRECTED_SOLVER = "euler"
 _DEFAULTS = GenerationParams()
 
 
@@ -34,6 +36,7 @@ class SamplingChoice:
         guidance_scale: 1 when there is no guidance.
         guidance_interval: (low, high) noise levels between which guidance acts.
         shift: the timestep shift, None with custom levels.
+        correction: of the state after each step, None when it is off.
     """
 
     schedule: tuple[float, ...]
@@ -42,6 +45,7 @@ class SamplingChoice:
     guidance_scale: float
     guidance_interval: tuple[float, float]
     shift: float | None
+    correction: WaveletCorrection | None = None
 
     @property
     def steps(self) -> int:
@@ -50,7 +54,7 @@ class SamplingChoice:
 
 
 def choose_sampling(params: GenerationParams, model: ModelSpec) -> tuple[SamplingChoice, tuple[str, ...]]:
-    """Decide schedule, solver and guidance.
+    """Decide schedule, solver, guidance and correction.
 
     Returns:
         The choice, and one sentence for every field that was changed or has no effect.
@@ -64,7 +68,8 @@ def choose_sampling(params: GenerationParams, model: ModelSpec) -> tuple[Samplin
     solver = _solver(params)
     kind, scale = _guidance(params, model, warnings)
     interval = _interval(params, model, warnings, guided=kind != "none")
-    return SamplingChoice(schedule, solver, kind, scale, interval, shift), tuple(warnings)
+    correction = _correction(params, solver, warnings)
+    return SamplingChoice(schedule, solver, kind, scale, interval, shift, correction), tuple(warnings)
 
 
 def _one_of(field: str, value: str, allowed: tuple[str, ...]) -> str:
@@ -109,10 +114,6 @@ def _steps(asked: int | None, model: ModelSpec, variant: Variant, warnings: list
 
 def _solver(params: GenerationParams) -> str:
     solver = _one_of("scheduler_type", params.scheduler_type, SOLVER_NAMES)
-    if solver in SOLVERS_NOT_BUILT:
-        raise UnsupportedError(
-            f"scheduler_type {solver!r} is not available in this version yet.", field="scheduler_type", value=solver
-        )
     method = _one_of("infer_method", params.infer_method, INFER_METHODS)
     if solver == "pingpong" or (method == "sde" and solver == _DEFAULTS.scheduler_type):
         return "sde"
@@ -177,3 +178,21 @@ def _interval(
         off = model.variant.guidance is not None
         warnings.append("cfg_interval has no effect: guidance is off." if off else _unguided("cfg_interval", model))
     return low, high
+
+
+def _correction(params: GenerationParams, solver: str, warnings: list[str]) -> WaveletCorrection | None:
+    mode = _one_of("dcw_mode", params.dcw_mode, (NO_CORRECTION, *CORRECTION_MODES))
+    if mode == NO_CORRECTION:
+        return None
+    if solver != CORRECTED_SOLVER:
+        other = "infer_method" if params.scheduler_type == CORRECTED_SOLVER else "scheduler_type"
+        raise UnsupportedError(
+            f"dcw_mode {mode!r} does not go with {other} {getattr(params, other)!r}; it corrects scheduler_type "
+            f"{CORRECTED_SOLVER!r} with infer_method {_DEFAULTS.infer_method!r}.",
+            field="dcw_mode",
+            value=mode,
+        )
+    if mode != "double" and params.dcw_high_scaler != _DEFAULTS.dcw_high_scaler:
+        warnings.append("dcw_high_scaler has no effect: only dcw_mode 'double' reads it.")
+    scaler = check_number("dcw_scaler", params.dcw_scaler, 0.0, 1.0)
+    return WaveletCorrection(mode, scaler, check_number("dcw_high_scaler", params.dcw_high_scaler, 0.0, 1.0))

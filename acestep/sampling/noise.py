@@ -7,10 +7,12 @@ Every song has two streams. *Initial* noise comes from the generator seeded with
 ``torch.randn(1, T, C)`` after ``manual_seed(seed)`` on the CPU. *Step* noise (the SDE solver) comes from a second
 generator whose seed is a hash of the first: turning the SDE on leaves the initial noise as it was, and the step noise
 of seed s is not the initial noise of seed s + 1. The hash has 32 bits because torch's CPU generator reads no more.
+A *variation* walks from the initial noise of one seed towards that of another.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from hashlib import blake2b
 
@@ -31,6 +33,32 @@ def item_noise(seeds: Sequence[int], frames: Sequence[int], channels: int) -> Te
         fp32 ``[B, max T, C]``, standard normal, zero past each song's length.
     """
     return _draw([_generator(seed) for seed in seeds], frames, channels)
+
+
+def varied_noise(
+    seeds: Sequence[int], variation_seeds: Sequence[int], strength: float, frames: Sequence[int], channels: int
+) -> Tensor:
+    """Initial noise of each song on its way to the noise of another seed.
+
+    ``cos(a) noise(seed) + sin(a) noise(variation seed)`` with ``a = strength pi / 2`` stays standard normal all the
+    way. Both ends are exact, and a song whose two seeds are the same has one noise only and keeps it.
+
+    Args:
+        seeds: one per song, 0 to 2**32 - 1.
+        variation_seeds: one per song, same range.
+        strength: 0 is the noise of ``seeds``, 1 that of ``variation_seeds``.
+        frames: latent frames T of each song.
+        channels: latent channels C.
+
+    Returns:
+        fp32 ``[B, max T, C]``, standard normal, zero past each song's length.
+    """
+    start, end = (item_noise(row, frames, channels) for row in (seeds, variation_seeds))
+    if strength in (0.0, 1.0):
+        return end if strength else start
+    angle = strength * math.pi / 2
+    same = torch.tensor([a == b for a, b in zip(seeds, variation_seeds, strict=True)])[:, None, None]  # [B, 1, 1]
+    return torch.where(same, start, math.cos(angle) * start + math.sin(angle) * end)
 
 
 class ItemNoise:

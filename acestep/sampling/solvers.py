@@ -1,11 +1,8 @@
-"""One step along the flow, from noise level ``t`` down to ``t_next``.
+"""The solvers a request can choose from: those that live in one step, and the table of all.
 
-In: the state, its velocity, the two levels, and two callables (a further velocity, fresh noise). Out: the next state.
-A solver is a row of ``SOLVERS``; it is built once per request, so one that remembers earlier velocities keeps them in
-itself. Refuses to know networks, guidance and schedules.
-
-The flow is ``x = t noise + (1 - t) music`` with velocity ``v = noise - music``: the music a state points at is
-``x - t v``, and a step of Euler's method is ``x - (t - t_next) v``.
+In: the state, its velocity, two noise levels, and two callables (a further velocity, fresh noise). Out: the next
+state. A solver is a row of ``SOLVERS``. Refuses to know networks, guidance and schedules; what a step is and in which
+direction it goes is said in ``stepper``.
 """
 
 # Every solver takes the same arguments and not every solver needs all of them.
@@ -15,29 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from torch import Tensor
 
-Evaluate = Callable[[Tensor, float], Tensor]
-Draw = Callable[[], Tensor]
-
-
-class Stepper(Protocol):
-    """A solver at work on one request."""
-
-    def step(self, x: Tensor, v: Tensor, t: float, t_next: float, evaluate: Evaluate, noise: Draw) -> Tensor:
-        """The state at ``t_next``.
-
-        Args:
-            x: state ``[B, T, C]`` at ``t``.
-            v: its guided velocity, same shape.
-            t: noise level now, in (0, 1].
-            t_next: noise level after the step, below ``t``; 0 on the last step.
-            evaluate: guided velocity of another state at another level, for a corrector.
-            noise: fresh standard normal noise of the shape of ``x``; called at most once a step.
-        """
-        ...
+from acestep.sampling.multistep import AdamsBashforth, VirtualStages
+from acestep.sampling.stepper import Draw, Evaluate, Stepper, along
 
 
 class Euler:
@@ -45,7 +24,7 @@ class Euler:
 
     def step(self, x: Tensor, v: Tensor, t: float, t_next: float, evaluate: Evaluate, noise: Draw) -> Tensor:
         """See ``Stepper.step``."""
-        return _along(x, v, t, t_next)
+        return along(x, v, t, t_next)
 
 
 class Heun:
@@ -53,10 +32,10 @@ class Heun:
 
     def step(self, x: Tensor, v: Tensor, t: float, t_next: float, evaluate: Evaluate, noise: Draw) -> Tensor:
         """See ``Stepper.step``."""
-        predicted = _along(x, v, t, t_next)
+        predicted = along(x, v, t, t_next)
         if t_next == 0.0:
             return predicted
-        return _along(x, (v + evaluate(predicted, t_next)) / 2.0, t, t_next)
+        return along(x, (v + evaluate(predicted, t_next)) / 2.0, t, t_next)
 
 
 class Stochastic:
@@ -66,7 +45,7 @@ class Stochastic:
 
     def step(self, x: Tensor, v: Tensor, t: float, t_next: float, evaluate: Evaluate, noise: Draw) -> Tensor:
         """See ``Stepper.step``."""
-        music = _along(x, v, t, 0.0)
+        music = along(x, v, t, 0.0)
         if t_next == 0.0:
             return music
         return t_next * noise().to(music) + (1.0 - t_next) * music
@@ -93,11 +72,8 @@ _ROWS = (
     Solver("euler", Euler),
     Solver("heun", Heun, evaluations=2),
     Solver("sde", Stochastic, stochastic=True),
+    Solver("ab3", AdamsBashforth),
+    Solver("stork4", VirtualStages),
 )
 
 SOLVERS: dict[str, Solver] = {row.name: row for row in _ROWS}
-
-
-def _along(x: Tensor, v: Tensor, t: float, t_next: float) -> Tensor:
-    """``x`` carried from ``t`` to ``t_next`` on a straight line."""
-    return x - (t - t_next) * v

@@ -16,13 +16,11 @@ from typing import Any
 import numpy as np
 
 from acestep.errors import InputError
-from acestep.tasks import TASKS
 from acestep.training.evaluation.observe import Observation
 from acestep.training.evaluation.rows import ROWS, Question, Row, Unit
 from acestep.training.files import write_beside
 from acestep.training.songs import HELD_OUT_SEED
 
-NOT_BUILT = "not measured: the task is not built"
 NOT_ASKED = "not measured"
 
 
@@ -113,9 +111,8 @@ def figures_of(row: Row, observations: Sequence[Observation]) -> Iterator[Figure
         if observations:
             yield _answer(row, question, observations)
         else:
-            note = NOT_ASKED if TASKS[row.task.name].implemented else NOT_BUILT
             goals = {"needed": question.needed, "aim": question.aim}
-            yield Figure(row.name, question.what, question.unit, **goals, note=note)
+            yield Figure(row.name, question.what, question.unit, **goals, note=NOT_ASKED)
 
 
 def _answer(row: Row, question: Question, observations: Sequence[Observation]) -> Figure:

@@ -1,0 +1,144 @@
+"""Music made in regions of a recording, pass after pass; everything outside them stays as it is, sample for sample.
+
+In: a renderer, a request, a recording on its timeline. Out: one ``Take`` per song. A pass hears the recording as
+latents, and what earlier passes made as the latents they made, so that nothing is encoded twice. Refuses to know how
+a pass is sampled and how a join is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from acestep.audio.levels import check_audible, peak
+from acestep.audio.limiter import limit_true_peak
+from acestep.constants import SAMPLE_RATE, SAMPLES_PER_FRAME
+from acestep.editing.canvas import Canvas, Pass, frame_count, frame_region, passes
+from acestep.editing.splice import splice
+from acestep.meters import Meters
+from acestep.pieces import Ground, Piece
+from acestep.progress import Progress, part
+from acestep.render import Renderer, Song
+from acestep.request import Request
+from acestep.takes import Kept, Performance, Take, laid_out
+
+MARGIN_FRAMES = 8  # decoded around a region, for the joins
+
+
+@dataclass(slots=True, eq=False)
+class _Painting:
+    """One song while it is being filled.
+
+    Attributes:
+        seed: of its noise.
+        samples: ``[2, canvas.samples]``, the recording and what was made so far.
+        made: (first frame on the timeline, latents ``[t, C]``) of every pass.
+        song: of the last pass.
+    """
+
+    seed: int
+    samples: np.ndarray
+    made: list[tuple[int, Tensor]] = field(default_factory=list)
+    song: Song | None = None
+
+
+def paint(
+    renderer: Renderer,
+    request: Request,
+    canvas: Canvas,
+    recording: np.ndarray,
+    reference: Tensor | None,
+    progress: Progress | None,
+) -> Performance:
+    """Fill the regions of a timeline, once per seed of the request.
+
+    Args:
+        canvas: with at least one region.
+        recording: ``[2, S]`` at 48 kHz.
+        reference: ``[2, S]`` at 48 kHz, the timbre to take over, or None.
+        progress: called with (share done, stage).
+
+    Raises:
+        InputError: a prompt is too long.
+        GenerationError: the networks produced nothing audible.
+    """
+    meters = renderer.meters()
+    paintings = [_Painting(seed, laid_out(recording, canvas)) for seed in request.seeds]
+    todo = [one for region in canvas.regions for one in passes(canvas, region)]
+    for number, one in enumerate(todo):
+        pieces = _pieces(renderer, request, canvas, recording, paintings, one, meters)
+        share = part(progress, number / len(todo), (number + 1) / len(todo))
+        rendering = renderer.play(request, pieces, reference, share, meters)
+        for painting, song in zip(paintings, rendering.songs, strict=True):
+            _put(painting, song, one, request)
+    plan = request.lasting(canvas.seconds).plan(renderer.reader.codebook_size)
+    kept = Kept(recording, canvas)
+    takes = tuple(Take(painting.song, plan, painting.samples, kept=kept) for painting in paintings)
+    return Performance(takes, rendering)
+
+
+def _pieces(
+    renderer: Renderer,
+    request: Request,
+    canvas: Canvas,
+    recording: np.ndarray,
+    paintings: Sequence[_Painting],
+    one: Pass,
+    meters: Meters,
+) -> list[Piece]:
+    with meters.measure("encoder"):
+        known = _heard(renderer, canvas, recording, one)
+    plan = request.lasting((one.high - one.low) / SAMPLE_RATE).plan(renderer.reader.codebook_size)
+    start, stop = region = frame_region(one)
+    decoded = max(0, start - MARGIN_FRAMES), min(frame_count(one), stop + MARGIN_FRAMES)
+    return [
+        Piece(
+            plan,
+            request.instruction_for(plan),
+            painting.seed,
+            ground=Ground(_with_made(known, painting, one), request.task.source, region, erased=True),
+            decoded=decoded,
+        )
+        for painting in paintings
+    ]
+
+
+def _heard(renderer: Renderer, canvas: Canvas, recording: np.ndarray, one: Pass) -> Tensor:
+    """Latents ``[1, T, C]`` of the recording under a pass, heard with what is around it."""
+    margin = renderer.hearing_frames * SAMPLES_PER_FRAME
+    low, high = max(0, one.low - margin), min(canvas.samples, one.high + margin)
+    stretch = torch.from_numpy(laid_out(recording, canvas, low, high))
+    return renderer.latents_of(stretch, (one.low - low) // SAMPLES_PER_FRAME, frame_count(one))
+
+
+def _with_made(known: Tensor, painting: _Painting, one: Pass) -> Tensor:
+    """The latents of a pass with those in them that earlier passes made."""
+    if not painting.made:
+        return known
+    latents, origin = known.clone(), one.low // SAMPLES_PER_FRAME
+    for first, made in painting.made:
+        low, high = max(0, first - origin), min(latents.shape[1], first + made.shape[0] - origin)
+        if low < high:
+            latents[0, low:high] = made[low + origin - first : high + origin - first].to(latents)
+    return latents
+
+
+def _put(painting: _Painting, song: Song, one: Pass, request: Request) -> None:
+    """What a pass made becomes part of the song."""
+    start, stop = frame_region(one)
+    painting.song = song
+    painting.made.append((one.low // SAMPLES_PER_FRAME + start, song.latents[start:stop]))
+    low = one.low + song.piece.decoded[0] * SAMPLES_PER_FRAME
+    made = song.waveform.numpy()[:, : one.high - low]
+    region = one.start - low, one.stop - low
+    check_audible(made[:, slice(*region)])
+    if request.limit_true_peak:
+        made = limit_true_peak(made, region=region)
+    else:
+        made = made / np.float32(max(1.0, peak(made[:, slice(*region)])))
+    around = painting.samples[:, low : low + made.shape[1]]
+    painting.samples[:, one.start : one.stop] = splice(around, made, region)[:, slice(*region)]

@@ -1,0 +1,14 @@
+"""How far a run is: a share of the whole from 0 to 1, and the stage it is in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+Progress = Callable[[float, str], None]
+
+
+def part(progress: Progress | None, low: float, high: float) -> Progress | None:
+    """Progress of a part of the work, which is told as that of the whole."""
+    if progress is None:
+        return None
+    return lambda share, stage: progress(round(low + (high - low) * share, 4), stage)

@@ -1,0 +1,73 @@
+"""What was played and put together, before it is fitted to a file.
+
+In: values of earlier stages. Out: a ``Take``. Refuses to know files and how it was made.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from acestep.editing.canvas import Canvas
+from acestep.planner.plan import Plan
+from acestep.render import Rendering, Song
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Kept:
+    """A recording whose samples stay as they are outside of the regions of a timeline.
+
+    Attributes:
+        recording: ``[2, S]`` at 48 kHz.
+        canvas: where it lies, and where music was made.
+    """
+
+    recording: np.ndarray
+    canvas: Canvas
+
+    def laid_out(self) -> np.ndarray:
+        """The recording on the timeline, ``[2, canvas.samples]``, silence where it is not."""
+        return laid_out(self.recording, self.canvas)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Take:
+    """One piece of music.
+
+    Attributes:
+        song: as it was played; of several passes the last.
+        plan: the song on paper, as long as the take.
+        samples: float32 ``[2, S]`` at 48 kHz.
+        track: the one track it is, or what it lacks, or "".
+        kept: what of it is to stay as it is, or None.
+    """
+
+    song: Song
+    plan: Plan
+    samples: np.ndarray
+    track: str = ""
+    kept: Kept | None = None
+
+    @property
+    def seed(self) -> int:
+        """Of its noise."""
+        return self.song.seed
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Performance:
+    """Every take of a request, and the last batch that was played for it (seconds and memory are those of all)."""
+
+    takes: tuple[Take, ...]
+    rendering: Rendering
+
+
+def laid_out(recording: np.ndarray, canvas: Canvas, low: int = 0, high: int | None = None) -> np.ndarray:
+    """A stretch of the timeline with the recording on it: float32 ``[2, high - low]``, silence where it is not."""
+    high = canvas.samples if high is None else high
+    stretch = np.zeros((recording.shape[0], high - low), dtype=np.float32)
+    start, stop = max(low, canvas.first), min(high, canvas.first + canvas.recorded)
+    if start < stop:
+        stretch[:, start - low : stop - low] = recording[:, start - canvas.first : stop - canvas.first]
+    return stretch
