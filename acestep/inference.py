@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 
 from acestep.checkpoints.registry import ModelSpec, smaller_than
-from acestep.constants import DURATION_MIN_S
+from acestep.constants import DURATION_MAX_S, DURATION_MIN_S
 from acestep.errors import AceStepError
 from acestep.finish import finish
 from acestep.handler import AceStepHandler
@@ -124,7 +124,8 @@ def _generate(
     recordings = listen(request)
     request = recordings.judged(request)
     with out_of_memory_explained("planning", lambda: _less_planning(request)):
-        batch = plan_songs(request, llm_handler, dit_handler.renderer.reader, part(progress, 0.0, _planned(request)))
+        reader, share = dit_handler.renderer.reader, part(progress, 0.0, _planned(request))
+        batch = plan_songs(request, llm_handler, reader, share, listen=_listener(recordings, dit_handler))
     plans = batch.plans
     with _memory_explained(f"making {_amount(plans)} with", request, plans, dit_handler):
         share = part(progress, _planned(request), 1.0)
@@ -132,6 +133,14 @@ def _generate(
     if progress is not None:
         progress(1.0, "finished")
     return result
+
+
+def _listener(recordings: Recordings, dit_handler: AceStepHandler) -> Callable[[], tuple[int, ...]] | None:
+    """What gives the codes of the recording, if it is of a length that planners know; else None."""
+    source = recordings.source
+    if source is None or not DURATION_MIN_S <= source.duration_s <= DURATION_MAX_S:
+        return None
+    return lambda: dit_handler.renderer.codes_of(torch.from_numpy(source.samples))
 
 
 def _planned(request: Request) -> float:

@@ -8,7 +8,7 @@ a pass is sampled and how a join is made.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -19,8 +19,8 @@ from acestep.audio.limiter import limit_true_peak
 from acestep.constants import SAMPLE_RATE, SAMPLES_PER_FRAME
 from acestep.editing.canvas import Canvas, Pass, frame_count, frame_region, passes
 from acestep.editing.splice import splice
-from acestep.meters import Meters
 from acestep.pieces import Ground, Piece
+from acestep.planner.plan import Plan
 from acestep.progress import Progress, part
 from acestep.render import Renderer, Song
 from acestep.request import Request
@@ -49,6 +49,7 @@ class _Painting:
 def paint(
     renderer: Renderer,
     request: Request,
+    plan: Plan,
     canvas: Canvas,
     recording: np.ndarray,
     reference: Tensor | None,
@@ -57,6 +58,7 @@ def paint(
     """Fill the regions of a timeline, once per seed of the request.
 
     Args:
+        plan: the song on paper, as long as the timeline.
         canvas: with at least one region.
         recording: ``[2, S]`` at 48 kHz.
         reference: ``[2, S]`` at 48 kHz, the timbre to take over, or None.
@@ -70,29 +72,21 @@ def paint(
     paintings = [_Painting(seed, laid_out(recording, canvas)) for seed in request.seeds]
     todo = [one for region in canvas.regions for one in passes(canvas, region)]
     for number, one in enumerate(todo):
-        pieces = _pieces(renderer, request, canvas, recording, paintings, one, meters)
+        with meters.measure("encoder"):
+            known = _heard(renderer, canvas, recording, one)
+        pieces = _pieces(request, plan, known, paintings, one)
         share = part(progress, number / len(todo), (number + 1) / len(todo))
         rendering = renderer.play(request, pieces, reference, share, meters)
         for painting, song in zip(paintings, rendering.songs, strict=True):
             _put(painting, song, one, request)
-    plan = request.lasting(canvas.seconds).plan(renderer.reader.codebook_size)
     kept = Kept(recording, canvas)
     takes = tuple(Take(painting.song, plan, painting.samples, kept=kept) for painting in paintings)
     return Performance(takes, rendering)
 
 
-def _pieces(
-    renderer: Renderer,
-    request: Request,
-    canvas: Canvas,
-    recording: np.ndarray,
-    paintings: Sequence[_Painting],
-    one: Pass,
-    meters: Meters,
-) -> list[Piece]:
-    with meters.measure("encoder"):
-        known = _heard(renderer, canvas, recording, one)
-    plan = request.lasting((one.high - one.low) / SAMPLE_RATE).plan(renderer.reader.codebook_size)
+def _pieces(request: Request, plan: Plan, known: Tensor, paintings: Sequence[_Painting], one: Pass) -> list[Piece]:
+    """The rows of a pass over a recording's latents; a prompt says how long what is heard is."""
+    plan = replace(plan, metadata=replace(plan.metadata, duration=(one.high - one.low) / SAMPLE_RATE))
     start, stop = region = frame_region(one)
     decoded = max(0, start - MARGIN_FRAMES), min(frame_count(one), stop + MARGIN_FRAMES)
     return [

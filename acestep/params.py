@@ -38,7 +38,8 @@ class GenerationParams:
         cfg_interval_start, cfg_interval_end: guidance acts while the noise level t (1 = noise) lies between them.
         repainting_start, repainting_end: region in seconds for the region tasks; end -1 is the end of the source.
         audio_cover_strength: nearness to the source for covers, 0 to 1.
-        thinking: let the 5Hz language model plan the song; needs an initialised ``LLMHandler``.
+        thinking: let the 5Hz language model plan the song; needs an initialised ``LLMHandler``. Of a recording that a
+            task works on it only hears tempo, key and meter, where they are open, and only if there is one.
         lm_temperature, lm_cfg_scale, lm_top_k, lm_top_p, lm_negative_prompt: sampling of the planner.
         use_cot_metas, use_cot_caption, use_cot_lyrics, use_cot_language: what the planner may decide.
         use_constrained_decoding: keep the planner inside its grammar.

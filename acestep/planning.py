@@ -7,11 +7,12 @@ are cut to what the transformer's prompt holds; those of a caller never are. Ref
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from acestep.checkpoints.rows import HubFolder, ModelSpec
-from acestep.constants import BPM_MAX, TIME_SIGNATURES
+from acestep.constants import BPM_MAX, CODE_RATE, TIME_SIGNATURES
 from acestep.errors import InputError, NotLoadedError, UnsupportedError
 from acestep.llm_inference import LLMHandler
 from acestep.planner.chain import ChainOfThought
@@ -19,6 +20,7 @@ from acestep.planner.order import PlanOrder
 from acestep.planner.plan import Plan
 from acestep.planner.planner import Planner
 from acestep.planner.progress import Line, Share, Watch
+from acestep.planner.writer import decided
 from acestep.reading import Reader
 from acestep.request import Request
 
@@ -53,13 +55,15 @@ def plan_songs(
     reader: Reader,
     progress: Share | None = None,
     line: Line | None = None,
+    listen: Callable[[], tuple[int, ...]] | None = None,
 ) -> PlannedBatch:
-    """Plan every song of a request.
+    """Plan every song of a request. Of one that works on a recording the planner only hears tempo, key and meter.
 
     Args:
         reader: of the model that will play.
         progress: called with the share of the planning that is done and what is being done.
         line: called with (number of the song, line) for every line of a chain; None logs them.
+        listen: gives the semantic codes of the recording a request works on; None where there is none.
 
     Raises:
         InputError: words too long for the networks, or ``audio_codes`` the model does not have.
@@ -67,9 +71,18 @@ def plan_songs(
         UnsupportedError: the planner's codes are not those of the model.
     """
     spoken = request.plan(reader.codebook_size)
-    reader.tokenize(request, [_with_most_metadata(spoken, request.order)])  # too long is refused before all else
+    reader.tokenize(
+        request, [_with_most_metadata(spoken, request.order or request.listens)]
+    )  # too long is refused before all else
+    for plan in _own_words(request, spoken):
+        reader.tokenize(request, [plan])
     if request.order is None:
-        return PlannedBatch((spoken,) * request.batch_size)
+        plain = PlannedBatch((spoken,) * request.batch_size)
+        if listen is None or request.listens is None or llm_handler is None or not llm_handler.initialized:
+            return plain
+        check_pair(llm_handler.row, reader.spec)
+        with llm_handler.planner() as planner:
+            return _heard(request, plain, llm_handler, planner, listen(), Watch(line or _log_line, progress))
     if llm_handler is None or not llm_handler.initialized:
         raise NotLoadedError(
             "thinking=True needs a language model: initialise the LLMHandler, or pass thinking=False."
@@ -96,6 +109,37 @@ def _plan(
         seconds=planning.seconds,
         warnings=tuple(dict.fromkeys([*planning.warnings, *notes])),
     )
+
+
+def _heard(
+    request: Request,
+    plain: PlannedBatch,
+    llm_handler: LLMHandler,
+    planner: Planner,
+    codes: tuple[int, ...],
+    watch: Watch,
+) -> PlannedBatch:
+    """The plans with what the planner hears in the recording, where the caller left it open."""
+    start = time.perf_counter()
+    watch.begin(0, 1)
+    spoken = plain.plans[0]
+    heard = replace(spoken.metadata, duration=len(codes) / CODE_RATE)
+    chain = planner.listen(codes, heard, request.listens, request.seeds[0], watch)
+    plan = replace(spoken, metadata=decided(chain, spoken.metadata))
+    return replace(
+        plain,
+        plans=(plan,) * request.batch_size,
+        chains=(chain,) * request.batch_size,
+        language_model=llm_handler.row,
+        commit=llm_handler.commit,
+        seconds={"words": time.perf_counter() - start, "codes": 0.0},
+    )
+
+
+def _own_words(request: Request, spoken: Plan) -> list[Plan]:
+    """The recording of a flow edit in its own words, which are read beside the new ones."""
+    flow = None if request.edit is None else request.edit.flow
+    return [] if flow is None else [replace(spoken, caption=flow.source.caption, lyrics=flow.source.lyrics)]
 
 
 def check_pair(language_model: HubFolder, model: ModelSpec) -> None:

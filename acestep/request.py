@@ -62,7 +62,8 @@ class Request:
         seeds: one per song.
         variation: a second noise that is mixed in, or None.
         edit: what shall be done with a recording, or None.
-        order: what the planner shall do, or None when it is not asked.
+        order: what the planner shall do, or None when it does not plan the song.
+        listens: how it hears what is open in a recording, or None when it is not asked.
         audio_format: row of the format table.
         sample_rate: of the files, Hz.
         limit_true_peak: keep the files below the true-peak ceiling.
@@ -81,6 +82,7 @@ class Request:
     variation: Variation | None
     edit: EditOrder | None
     order: PlanOrder | None
+    listens: PlanOrder | None
     audio_format: AudioFormat
     sample_rate: int
     limit_true_peak: bool
@@ -109,7 +111,9 @@ class Request:
         metadata = fixed_metadata(params)
         edit = order_edit(params, task)
         _check_edit(params, task, edit, sampling)
-        order = None if task.needs_source else order_plan(params, config)
+        asked = order_plan(params, config)
+        order = None if task.needs_source else asked
+        listens = asked if edit is not None and edit.source_audio and params.use_cot_metas else None
         words = target_words(params, task)
         seeds = _seeds(params, config)
         return cls(
@@ -125,10 +129,14 @@ class Request:
             variation=_variation(params, task, len(seeds)),
             edit=edit,
             order=order,
+            listens=listens,
             audio_format=audio_format,
             sample_rate=params.sample_rate,
             limit_true_peak=params.limit_true_peak,
-            warnings=(*warnings, *remarks(params, config, task, metadata, asks_planner=order is not None)),
+            warnings=(
+                *warnings,
+                *remarks(params, config, task, metadata, asks_planner=(order or listens) is not None),
+            ),
         )
 
     def lasting(self, seconds: float) -> Request:

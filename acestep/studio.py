@@ -58,8 +58,9 @@ def perform(
         return Performance(tuple(_whole(song) for song in rendering.songs), rendering)
     canvas = lay_out(request.edit, recording.shape[1])
     if request.task.keeps_outside:
-        return paint(renderer, request, canvas, recording, timbre, progress)
-    studio = _Studio(renderer, request, canvas, laid_out(recording, canvas), timbre, renderer.meters())
+        return paint(renderer, request, plans[0], canvas, recording, timbre, progress)
+    source = laid_out(recording, canvas)
+    studio = _Studio(renderer, request, plans[0], canvas, source, timbre, renderer.meters())
     return studio.with_voice(progress) if request.edit.keeps_voice else studio.make(progress)
 
 
@@ -68,11 +69,13 @@ class _Studio:
     """Whole songs over a recording.
 
     Attributes:
+        plan: as long as the timeline.
         source: the recording on the timeline, ``[2, canvas.samples]``.
     """
 
     renderer: Renderer
     request: Request
+    plan: Plan
     canvas: Canvas
     source: np.ndarray
     timbre: Tensor | None
@@ -146,15 +149,11 @@ class _Studio:
         request = self.request
         instruction = instruction_for(request.task, request.instruction, tracks)
         track = tracks[0] if request.task.tracks_apart and tracks else ""
-        return Piece(self._plan, instruction, seed, track, ground)
+        return Piece(self.plan, instruction, seed, track, ground)
 
     def _voice_pieces(self) -> list[Piece]:
         ground, instruction = self._laid(self.source, EXTRACTION.source), instruction_for(EXTRACTION, tracks=(VOICE,))
-        return [Piece(self._plan, instruction, seed, VOICE, ground) for seed in self.request.seeds]
-
-    @property
-    def _plan(self) -> Plan:
-        return self.request.lasting(self.canvas.seconds).plan(self.renderer.reader.codebook_size)
+        return [Piece(self.plan, instruction, seed, VOICE, ground) for seed in self.request.seeds]
 
     def _finished(self, song: Song) -> Take:
         """A song within its region, mixed with the recording if that is wanted."""

@@ -26,12 +26,11 @@ from acestep.params import GenerationConfig, GenerationParams
 from acestep.planner.order import PlanOrder, order_plan
 from acestep.planner.plan import Sheet, codes_text, parse_codes
 from acestep.planner.progress import Line, Share, Watch
-from acestep.planner.writer import Writer
+from acestep.planner.writer import LISTENING_TEMPERATURE, Writer
 from acestep.request import check_duration, fixed_metadata
 from acestep.seeds import resolve_seeds
 
 SUCCESS = "✅ Song described successfully!"
-UNDERSTANDING_TEMPERATURE = 0.3  # listening is no place for invention
 NAMES = {  # in ``GenerationParams`` -> here, for messages
     "simple_query": "query",
     "lm_temperature": "temperature",
@@ -208,7 +207,7 @@ def audio_codes_of(dit_handler: AceStepHandler, audio: str | Path) -> str:
 def understand_music(
     llm_handler: LLMHandler | None,
     audio_codes: str = "",
-    temperature: float = UNDERSTANDING_TEMPERATURE,
+    temperature: float = LISTENING_TEMPERATURE,
     top_k: int | None = None,
     top_p: float | None = None,
     repetition_penalty: float = 1.0,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from acestep.constants import TRACK_NAMES
+from acestep.constants import INSTRUMENTAL_LYRICS, TRACK_NAMES
 from acestep.errors import InputError, UnsupportedError, shown
 from acestep.params import GenerationParams
 from acestep.tasks import Region, Task, is_own
@@ -209,4 +209,5 @@ def _flow(params: GenerationParams) -> FlowEdit:
         raise InputError(
             f"edit_n_min {params.edit_n_min:g} must be below edit_n_max {params.edit_n_max:g}.", field="edit_n_min"
         )
-    return FlowEdit(Words(params.caption, params.lyrics), params.edit_n_min, params.edit_n_max, params.edit_n_avg)
+    own = Words(params.caption, params.lyrics if params.lyrics.strip() else INSTRUMENTAL_LYRICS)
+    return FlowEdit(own, params.edit_n_min, params.edit_n_max, params.edit_n_avg)

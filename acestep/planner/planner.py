@@ -20,10 +20,19 @@ from acestep.planner.answers import CAPTION_PIECES_MAX, OPEN, codes_grammar, pla
 from acestep.planner.ask import Ask, Backend
 from acestep.planner.chain import END_THINK, FIELDS, ChainOfThought, read_chain
 from acestep.planner.order import PlanOrder
-from acestep.planner.plan import Plan, Sheet, code_count
+from acestep.planner.plan import Metadata, Plan, Sheet, code_count
 from acestep.planner.progress import Watch
 from acestep.planner.vocabulary import Vocabulary
-from acestep.planner.writer import COMPOSING, FIELD_PIECES_MAX, THINKING, Asker, Writer, decided
+from acestep.planner.writer import (
+    COMPOSING,
+    FIELD_PIECES_MAX,
+    LISTENING_TEMPERATURE,
+    THINKING,
+    UNDERSTANDING,
+    Asker,
+    Writer,
+    decided,
+)
 
 THINKING_PIECES_MAX = CAPTION_PIECES_MAX + FIELD_PIECES_MAX
 
@@ -105,6 +114,30 @@ class Planner:
                     planned = self._compose(sheets, planned, order, chunk, codebook_size, watch)
             planning.songs += planned
         return planning
+
+    def listen(
+        self, codes: Sequence[int], given: Metadata, order: PlanOrder, seed: int, watch: Watch
+    ) -> ChainOfThought:
+        """Tempo, key and meter of a recording, as far as they are open and may be decided.
+
+        Its language is not asked for: the words that will be sung may be others.
+
+        Args:
+            codes: semantic codes of the recording.
+            given: what is fixed; ``duration`` is that of the recording, 10 to 600 seconds.
+        """
+        fixed = ChainOfThought.of(given)
+        left_out = tuple(dict.fromkeys(("caption", "language", *order.leaves_out)))
+        ask = self._asker.ask(
+            prompts.understanding_prompt(self._vocabulary, codes),
+            replace(order, sampling=replace(order.sampling, temperature=LISTENING_TEMPERATURE)),
+            planning_grammar(fixed, left_out, longest_s=DURATION_MAX_S),
+            seed=(seed, UNDERSTANDING),
+            most=THINKING_PIECES_MAX,
+            stops=(self._vocabulary.control(END_THINK),),
+        )
+        chain = read_chain(self._asker.answers([ask], watch)[0]).chain
+        return replace(chain, caption="", genres="", language="", **fixed.decided())
 
     def _prepared(self, sheet: Sheet, order: PlanOrder, seeds: Sequence[int], watch: Watch) -> list[Sheet]:
         """The sheets to plan from, after what the planner was asked to write is written."""

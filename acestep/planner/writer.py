@@ -26,6 +26,7 @@ from acestep.planner.vocabulary import Vocabulary
 
 logger = logging.getLogger(__name__)
 WRITING, FORMATTING, UNDERSTANDING, THINKING, COMPOSING = range(1, 6)  # numbers of the phases: part of every seed
+LISTENING_TEMPERATURE = 0.3  # it is no place for invention
 FIELD_PIECES_MAX = 128  # tokens of tags, names and closed values of a chain together
 WRITING_PIECES_MAX = 2 * CAPTION_PIECES_MAX + LYRICS_PIECES_MAX + FIELD_PIECES_MAX
 
