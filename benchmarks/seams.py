@@ -5,9 +5,9 @@
 comparison, with a plain cut; then the same songs taken to 44.1 kHz. What the figures mean: ``tests/seam_meter.py``.
 
 ``steps_kept`` is the share of joins with no level step more than 1 dB beyond those of the music, ``..._if_level`` of
-those that join levels within 18 dB of each other (``level`` is their share); ``clicks_below_1`` has no second
-difference beyond the recording's 99.9th percentile, ``clicks_kept`` none beyond that or its own within 1 ms. A sample
-outside the regions that is not the recording's ends the program.
+those that join levels no further apart than the recording's own (``level`` is their share); ``clicks_below_1`` has no
+second difference beyond the recording's 99.9th percentile, ``clicks_kept`` none beyond that or its own within 1 ms. A
+sample outside the regions that is not the recording's ends the program.
 """
 
 from __future__ import annotations

@@ -21,7 +21,6 @@ FLOOR_DB = -70.0  # quieter windows count as this: nobody hears a step between t
 STEP_PERCENTILE, CLICK_PERCENTILE = 99.0, 99.9
 STEP_BAR_DB = 1.0
 NEAR_SAMPLES = round(0.001 * SAMPLE_RATE)
-CONTRAST_DB = 18.0  # between two pieces of music that a join of 30 ms can hide
 SURROUNDINGS = round(0.3 * SAMPLE_RATE)  # of a join that a single measurement looks at
 MARGIN = round(0.5 * SAMPLE_RATE)  # of the recording around a region that is tried
 
@@ -59,7 +58,8 @@ class Seam:
         step_db: largest level step between neighbouring 20 ms windows that meet within 20 ms of the join.
         beyond_db: how much a step there exceeds what is music: the recording's 99th percentile, and the steps of the
             recording and of the generated music in that place.
-        contrast_db: by how much the 20 ms of recording before the join and the 40 ms of generated music behind it differ.
+        level: whether the 20 ms of recording before the join and the 40 ms of generated music behind it differ by no
+            more than the recording's 99th percentile of steps.
         bulge_db: how far a 20 ms window behind the join lies above, or below, everything it lies between: the
             recording before the join, and the generated music there and after the join's repair.
         click: largest second difference over the join, as a multiple of the recording's 99.9th percentile.
@@ -68,7 +68,7 @@ class Seam:
 
     step_db: float
     beyond_db: float
-    contrast_db: float
+    level: bool
     bulge_db: float
     click: float
     own_click: float
@@ -98,7 +98,7 @@ def measure(result: np.ndarray, source: np.ndarray, generated: np.ndarray, join:
     return Seam(
         step_db=float(found.max()),
         beyond_db=float(np.maximum(found - np.maximum(own.step_db, np.maximum(*owned)), 0).max()),
-        contrast_db=_contrast(levels(source), levels(generated)),
+        level=_contrast(levels(source), levels(generated)) <= own.step_db,
         bulge_db=_bulge(levels(result), levels(source), levels(generated)),
         click=bend(result, SURROUNDINGS) / own.bend,
         own_click=bend(source, SURROUNDINGS, NEAR_SAMPLES) / own.bend,
@@ -205,12 +205,12 @@ def outside_changes(result: np.ndarray, source: np.ndarray, region: Region) -> i
 
 def summary(found: list[Seam]) -> dict[str, float]:
     """Figures of many joins: the shares that keep both bars, and how bad the worst are."""
-    step, beyond, contrast, bulge, click, own_click = np.array([astuple(seam) for seam in found]).T
+    step, beyond, level, bulge, click, own_click = np.array([astuple(seam) for seam in found]).T
     return {
         "joins": len(found),
         "steps_kept": float((beyond <= STEP_BAR_DB).mean()),
-        "steps_kept_if_level": float((beyond <= STEP_BAR_DB)[contrast <= CONTRAST_DB].mean()),
-        "level": float((contrast <= CONTRAST_DB).mean()),
+        "steps_kept_if_level": float(1 - ((beyond > STEP_BAR_DB) * level).sum() / max(level.sum(), 1)),
+        "level": float(level.mean()),
         "clicks_kept": float((click <= np.maximum(own_click, 1.0)).mean()),
         "clicks_below_1": float((click <= 1.0).mean()),
         "step_db_p95": float(np.percentile(step, 95)),

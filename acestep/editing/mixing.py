@@ -88,7 +88,7 @@ def only_within(track: np.ndarray, region: tuple[int, int], sample_rate: int = S
     start, end = region
     kept = np.zeros_like(track)
     kept[:, start:end] = track[:, start:end]
-    fade = raised_cosine(min(round(FADE_S * sample_rate), (end - start) // 2))
+    fade = _raised_cosine(min(round(FADE_S * sample_rate), (end - start) // 2))
     if start > 0:
         kept[:, start : start + len(fade)] *= fade
     if end < track.shape[1]:
@@ -96,8 +96,8 @@ def only_within(track: np.ndarray, region: tuple[int, int], sample_rate: int = S
     return kept
 
 
-def raised_cosine(count: int) -> np.ndarray:
-    """A fade from 0 to 1, both left out, float32 ``[count]``."""
+def _raised_cosine(count: int) -> np.ndarray:
+    """A rise from 0 to 1, both left out, float32 ``[count]``."""
     return (0.5 - 0.5 * np.cos(np.pi * (np.arange(count) + 0.5) / max(count, 1))).astype(np.float32)
 
 
@@ -106,8 +106,6 @@ def _gain(track: np.ndarray, source: np.ndarray, sample_rate: int, name: str = "
     levels = {name: rms(track), "recording": rms(source)}
     for what, level in levels.items():
         if level <= SILENT_LEVEL:
-            raise GenerationError(
-                f"the {what} is silent (RMS at most {SILENT_LEVEL:g}): its loudness cannot be matched"
-            )
+            raise GenerationError(f"the {what} is silent (RMS at most {SILENT_LEVEL:g}): it has no loudness to match")
     difference_db = integrated_loudness(source, sample_rate) - integrated_loudness(track, sample_rate)
     return from_db(difference_db) if math.isfinite(difference_db) else levels["recording"] / levels[name]
