@@ -16,20 +16,21 @@ from cog import BasePredictor, Input, Path
 from acestep.checkpoints.choose import choose, planner_named
 from acestep.checkpoints.rows import HubFolder, ModelSpec
 from acestep.cog_door import (
-    OutputFolder,
     PlannerChoice,
-    cog_names,
     deliver,
     fetched,
     file_url,
     keep_text,
+    meant,
     memory_returned,
     numbers,
     print_line,
     print_stage,
     progress_printer,
-    record_timings,
+    region,
 )
+from acestep.cog_output import OutputFolder, record_timings
+from acestep.cog_words import CogFormatter, cog_names
 from acestep.devices import device_facts
 from acestep.handler import AceStepHandler
 from acestep.inference import GenerationConfig, GenerationParams, generate_music, warm_up
@@ -47,7 +48,9 @@ class Predictor(BasePredictor):
 
         Weights that are not here are downloaded first.
         """
-        logging.basicConfig(format="%(message)s", force=True)
+        lines = logging.StreamHandler()
+        lines.setFormatter(CogFormatter())
+        logging.basicConfig(handlers=[lines], force=True)
         logging.getLogger("acestep").setLevel(logging.INFO)  # other libraries log addresses that are secrets
         self.outputs = OutputFolder()
         self.allow_private = os.environ.get(ALLOW_PRIVATE_URLS) == "1"
@@ -75,7 +78,7 @@ class Predictor(BasePredictor):
     def predict(
         self,
         task: str = Input(
-            description="What to do. This version makes music from text; the editing tasks follow.",
+            description="text2music makes a new song; every other task works on input_audio. cover and cover-nofsq: the same music anew (cover-nofsq stays nearer). repaint, inpainting: one region anew, the rest untouched. extend, continuation: longer. lego: one new track. extract: tracks apart. complete, vocal_accompaniment: the missing tracks. edit: other words for the same music. style_transfer, audio2audio: another style or timbre.",
             default="text2music",
             choices=[
                 "text2music",
@@ -95,24 +98,24 @@ class Predictor(BasePredictor):
             ],
         ),
         prompt: str = Input(
-            description="The music in words: genre, mood, instruments, voice. Up to 512 characters work best.",
+            description="The music in words: genre, mood, instruments, voice. Up to 512 characters work best. edit: the recording as it is.",
             default="",
             max_length=2048,
         ),
         lyrics: str = Input(
-            description="Words to sing, with structure tags such as [Verse 1] and [Chorus]. Empty or [Instrumental]: nobody sings.",
+            description="Words to sing, with structure tags such as [Verse 1] and [Chorus]. Empty or [Instrumental]: nobody sings. edit: what is sung in the recording.",
             default="",
             max_length=4096,
         ),
         audio_duration: float = Input(
-            description="Length in seconds, 10 to 600, exact to the sample. 0 or -1: estimated from the lyrics.",
+            description="text2music: length in seconds, 10 to 600, exact to the sample; 0 or -1 is estimated from the lyrics. Other tasks last as long as input_audio.",
             default=30.0,
             ge=-1,
             le=600,
         ),
         instrumental: bool = Input(description="Nobody sings, whatever the lyrics say.", default=False),
         model: str = Input(
-            description="auto takes acestep-v15-turbo on a GPU and the embedded tiny model (for trying the road) without one. turbo: 8 steps; sft and base: 50 steps with guidance.",
+            description="auto takes acestep-v15-turbo on a GPU, acestep-v15-base for lego, extract, complete, vocal_accompaniment and preserve_vocals, and without a GPU the embedded tiny and tiny-base (for trying the road). turbo: 8 steps; sft and base: 50 steps with guidance.",
             default="auto",
             choices=[
                 "auto",
@@ -135,7 +138,7 @@ class Predictor(BasePredictor):
             choices=["auto", "none", "acestep-5Hz-lm-0.6B", "acestep-5Hz-lm-1.7B", "acestep-5Hz-lm-4B", "tiny"],
         ),
         thinking: Optional[bool] = Input(
-            description="Let the 5Hz language model plan the song first. Not given: exactly when there is one (see lm_model).",
+            description="Let the 5Hz language model plan the song first. Not given: for text2music exactly when there is one (see lm_model). true with another task: it only hears tempo, key and meter in input_audio.",
             default=None,
         ),
         bpm: Optional[int] = Input(
@@ -153,42 +156,45 @@ class Predictor(BasePredictor):
             choices=LANGUAGES,
         ),
         input_audio: Optional[Path] = Input(
-            description="The recording that editing tasks work on; text2music takes none.",
+            description="The recording that every task but text2music works on: up to 10 minutes, up to an hour for repaint, inpainting, extend and continuation.",
             default=None,
             accept="audio/*",
         ),
         reference_audio: Optional[Path] = Input(
-            description="A recording whose timbre the song takes over; 30 seconds of it are heard, chosen by the seed.",
+            description="A recording whose timbre the music takes over, with any task; 30 seconds of it are heard, chosen by the seed.",
             default=None,
             accept="audio/*",
         ),
         continuation_mode: str = Input(
-            description="Where a recording is continued.",
+            description="continuation and extend: new music before, behind or on both sides of the recording; inpaint_middle makes the region of inpaint_start_time and inpaint_end_time anew.",
             default="extend_end",
             choices=["extend_start", "extend_end", "extend_both", "inpaint_middle"],
         ),
         extend_duration: float = Input(
-            description="Seconds to add; each side for extend_both.", default=30.0, ge=1, le=600
+            description="continuation and extend: seconds to add, on each side for extend_both.",
+            default=30.0,
+            ge=1,
+            le=600,
         ),
         inpaint_start_time: float = Input(
-            description="Start of the region to make anew, in seconds; below 0 paints before the recording.",
+            description="inpainting, repaint, lego and inpaint_middle: start of the region in seconds; below 0 it begins before the recording. 3 to 90 seconds is what the models were trained on.",
             default=0.0,
             ge=-600,
             le=3600,
         ),
         inpaint_end_time: float = Input(
-            description="End of the region in seconds; -1 is the end of the recording, 0 with start 0 is no region.",
+            description="End of that region in seconds; -1 is the end of the recording, beyond it the recording grows. 0 with start 0 is no region: an error, but for lego everywhere.",
             default=0.0,
             ge=-1,
             le=3600,
         ),
         style_prompt: str = Input(
-            description="Target style of style_transfer and edit, in words. Empty: prompt.",
+            description="style_transfer and edit: the new music in words. Empty: prompt.",
             default="",
             max_length=2048,
         ),
         style_lyrics: str = Input(
-            description="Target lyrics of style_transfer and edit. Empty: lyrics.", default="", max_length=4096
+            description="style_transfer and edit: the new lyrics. Empty: lyrics.", default="", max_length=4096
         ),
         style_strength: float = Input(
             description="style_transfer: 0 stays near the recording, 1 goes far.", default=0.7, ge=0, le=1
@@ -197,27 +203,37 @@ class Predictor(BasePredictor):
             description="audio2audio: 0 stays near the recording, 1 goes far.", default=0.5, ge=0, le=1
         ),
         preserve_vocals: bool = Input(
-            description="Keep the voice of the recording: it is extracted and mixed back.", default=False
+            description="audio2audio, style_transfer and vocal_accompaniment: the voice is extracted by a base model and mixed with the new music.",
+            default=False,
         ),
         audio_cover_strength: Optional[float] = Input(
-            description="cover: 1 stays near the recording, 0 goes far. Not given: 1.", default=None, ge=0, le=1
+            description="cover and cover-nofsq: 1 stays near the recording, 0 goes far. Not given: 1.",
+            default=None,
+            ge=0,
+            le=1,
         ),
         cover_noise_strength: float = Input(
-            description="cover: how much of the recording the song starts from; 0 is none.", default=0.0, ge=0, le=1
+            description="cover and cover-nofsq: how much of the recording the noise starts from; 0 is none, 1 nearly all.",
+            default=0.0,
+            ge=0,
+            le=1,
         ),
         track_name: str = Input(
-            description="Tracks of lego, extract and complete, such as drums,bass or all.", default="", max_length=256
+            description="lego (one), extract and complete: vocals, backing_vocals, drums, bass, guitar, keyboard, percussion, strings, synth, fx, brass, woodwinds; several with commas, or all. extract of several returns a zip.",
+            default="",
+            max_length=256,
         ),
         mix: bool = Input(
-            description="Return the new track summed with the recording instead of alone.", default=False
+            description="lego, complete and vocal_accompaniment: return the new music mixed with the recording instead of alone.",
+            default=False,
         ),
         accompaniment_style: str = Input(
-            description="Style of vocal_accompaniment.",
+            description="vocal_accompaniment: its style; matching leaves it to the prompt and the voice.",
             default="matching",
             choices=["matching", "jazz", "rock", "electronic", "classical", "pop", "folk"],
         ),
         generate_accompaniment: bool = Input(
-            description="With text2music and input_audio: make an accompaniment for that voice.", default=False
+            description="text2music with input_audio: the same as vocal_accompaniment, for that voice.", default=False
         ),
         instruction: str = Input(
             description="First line of the model's prompt, used as it is. Empty: the task's own.",
@@ -225,13 +241,25 @@ class Predictor(BasePredictor):
             max_length=512,
         ),
         audio_codes: str = Input(
-            description="Semantic codes to play, as <|audio_code_17|><|audio_code_4|>..., 5 per second; they decide the length.",
+            description="text2music and cover: semantic codes to play, as <|audio_code_17|><|audio_code_4|>..., 5 per second; they decide the length and stand in the place of input_audio.",
             default="",
             max_length=100000,
         ),
-        edit_n_min: float = Input(description="edit: noise level at which editing ends.", default=0.0, ge=0, le=1),
-        edit_n_max: float = Input(description="edit: noise level at which editing starts.", default=1.0, ge=0, le=1),
-        edit_n_avg: int = Input(description="edit: noises averaged per step.", default=1, ge=1, le=8),
+        edit_n_min: float = Input(
+            description="edit: share of the steps after which the music starts to change; higher keeps more of the recording.",
+            default=0.0,
+            ge=0,
+            le=1,
+        ),
+        edit_n_max: float = Input(
+            description="edit: share of the steps up to which it changes; the rest follows the new words alone.",
+            default=1.0,
+            ge=0,
+            le=1,
+        ),
+        edit_n_avg: int = Input(
+            description="edit: noises averaged per step; more is steadier and slower.", default=1, ge=1, le=8
+        ),
         seed: Optional[int] = Input(
             description="Same seed and settings, same song. Not given or -1: random, and reported. Song i of a batch uses seed + i.",
             default=None,
@@ -244,13 +272,13 @@ class Predictor(BasePredictor):
             max_length=256,
         ),
         variation_seed: Optional[int] = Input(
-            description="Seed of a second noise that is mixed into the first. Not given or -1: random.",
+            description="text2music: seed of a second noise that is mixed into the first. Not given or -1: random.",
             default=None,
             ge=-1,
             le=4294967295,
         ),
         variation_strength: float = Input(
-            description="How much of the second noise is mixed in; 0 is none.", default=0.0, ge=0, le=1
+            description="text2music: share of the second noise, 0 to 1; 0 is none.", default=0.0, ge=0, le=1
         ),
         infer_steps: Optional[int] = Input(
             description="Denoising steps. Not given: 8 for turbo, 50 for sft and base.", default=None, ge=1, le=200
@@ -262,7 +290,7 @@ class Predictor(BasePredictor):
             le=30,
         ),
         scheduler_type: str = Input(
-            description="The solver: euler, heun (two evaluations a step) or pingpong (fresh noise every step, same as infer_method sde).",
+            description="The solver: euler, heun (two evaluations a step), pingpong (fresh noise every step, same as infer_method sde), ab3 or stork4 (they look back at earlier steps).",
             default="euler",
             choices=["euler", "heun", "pingpong", "ab3", "stork4"],
         ),
@@ -329,7 +357,7 @@ class Predictor(BasePredictor):
             description="v1-3.5B only: own step numbers, rising from 1, such as 1,10,20.", default="", max_length=2048
         ),
         dcw_mode: str = Input(
-            description="Wavelet correction of the euler solver.",
+            description="Wavelet correction of the euler solver: off, of the low band, the high band, both (double) or the whole (pix).",
             default="off",
             choices=["off", "low", "high", "double", "pix"],
         ),
@@ -380,7 +408,10 @@ class Predictor(BasePredictor):
             description="Return the best song of a batch. Until scoring is part of this version, song 0 comes back.",
             default=True,
         ),
-        return_all: bool = Input(description="Return a zip of every song of the batch.", default=False),
+        return_all: bool = Input(
+            description="Return a zip of every song of the batch, each with its recipe. extract: also what is left without the tracks.",
+            default=False,
+        ),
         lora_name_or_path: str = Input(
             description="Adapter for v1-3.5B: a hub id or an https: URL of safetensors.",
             default="none",
@@ -397,10 +428,13 @@ class Predictor(BasePredictor):
         ),
         limit_true_peak: bool = Input(description="Keep the file below -1 dBTP.", default=True),
     ) -> Path:
-        """Make music and return the encoded file (or a zip with return_all)."""
+        """Make music and return the encoded file, or a zip of several."""
         with cog_names():
-            spec, reason = self.dit.choose(model, task, preserve_vocals=preserve_vocals)
+            row = meant(task, generate_accompaniment=generate_accompaniment)
+            takes_voice = preserve_vocals and "preserve_vocals" in row.parameters
+            spec, reason = self.dit.choose(model, row.name, preserve_vocals=takes_voice)
             planner = self.dit.planner_for(spec, self.lm_model if lm_model == "auto" else lm_model)
+        repainting_start, repainting_end = region(inpaint_start_time, inpaint_end_time)
         params = GenerationParams(
             task_type=task,
             instruction=instruction,
@@ -421,7 +455,7 @@ class Predictor(BasePredictor):
             use_adg=use_adg,
             cfg_interval_start=cfg_interval_start,
             cfg_interval_end=cfg_interval_end,
-            thinking=planner is not None if thinking is None else thinking,
+            thinking=(planner is not None and not row.needs_source) if thinking is None else thinking,
             shift=shift,
             infer_method=infer_method,
             timesteps=numbers("timesteps", timesteps, float),
@@ -431,8 +465,8 @@ class Predictor(BasePredictor):
             limit_true_peak=limit_true_peak,
             continuation_mode=continuation_mode,
             extend_duration=extend_duration,
-            repainting_start=inpaint_start_time,
-            repainting_end=-1 if (inpaint_start_time, inpaint_end_time) == (0, 0) else inpaint_end_time,
+            repainting_start=repainting_start,
+            repainting_end=repainting_end,
             style_prompt=style_prompt,
             style_lyrics=style_lyrics,
             style_strength=style_strength,
@@ -442,6 +476,7 @@ class Predictor(BasePredictor):
             cover_noise_strength=cover_noise_strength,
             track_name=track_name,
             mix=mix,
+            remainder=return_all and "remainder" in row.parameters,
             accompaniment_style=accompaniment_style,
             generate_accompaniment=generate_accompaniment,
             edit_n_min=edit_n_min,

@@ -1,17 +1,13 @@
-"""What the Cog door needs beside the mapping: files in and out, progress lines, texts that hold numbers.
+"""What the Cog door needs beside the mapping: the planner of a request, its files, its region, lines of progress.
 
-In: the URLs of a request, a finished ``GenerationResult``. Out: local files, the one path Cog delivers. Cog does not
-delete our outputs, and it reads an output after ``predict`` has returned: so the files of a success live until the
-prediction after the next one starts. A prediction that fails or is cancelled leaves nothing.
+In: the inputs of a request, URLs among them; a finished ``GenerationResult``. Out: parameters of the Python API,
+local files that are gone after the prediction, the one path that Cog delivers.
 """
 
 from __future__ import annotations
 
 import re
-import shutil
 import tempfile
-import weakref
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -20,34 +16,24 @@ from typing import Any, TypeVar
 
 from acestep.checkpoints.provide import Say
 from acestep.checkpoints.rows import HubFolder, ModelSpec
+from acestep.cog_output import bundle, disk_faults, tracks_of
+from acestep.cog_words import INPUT_NAMES, cog_names
 from acestep.devices import trim_host
-from acestep.errors import DeviceMemoryError, InputError, OutputError, UnsupportedError
-from acestep.inference import GenerationParams, GenerationResult
+from acestep.errors import InputError, OutputError, UnsupportedError
 from acestep.llm_inference import LLMHandler
 from acestep.net.fetch import fetch
+from acestep.params import GenerationParams
 from acestep.planning import check_pair
+from acestep.result import GenerationResult
+from acestep.tasks import Task, effective_task, task_named
 
 Number = TypeVar("Number", int, float)
-_KEPT = 2
+_NOT_GIVEN, _AT_THE_END = 0.0, -1.0  # as a start or an end; as an end
+_FIRST_SAMPLE_S = 1e-6  # less than half a sample after 0: the same place, but given
 _BAR = 10
 _FILES = ("src_audio", "reference_audio")  # parameters that are files
 _DELIVERABLE = ("data:", "https://", "http://")
-_OUTPUTS = "acestep-outputs-"
 _SUFFIX = re.compile(r"\.\w{1,8}$", re.ASCII)
-INPUT_NAMES = {  # parameter of the Python API -> input of predict.py, where they differ
-    "task_type": "task",
-    "caption": "prompt",
-    "duration": "audio_duration",
-    "src_audio": "input_audio",
-    "inference_steps": "infer_steps",
-    "audio_format": "output_format",
-    "repainting_start": "inpaint_start_time",
-    "repainting_end": "inpaint_end_time",
-}
-MEMORY_ADVICE = {  # what a caller of the Python API could change -> what one of this door can
-    "a duration below": "an audio_duration below",
-    "offload_to_cpu=True": "a server with ACESTEP_OFFLOAD=1",
-}
 
 
 @contextmanager
@@ -109,42 +95,26 @@ class PlannerChoice:
         return self.handler
 
 
-class OutputFolder:
-    """A private folder with one sub-folder per prediction; only the last two stay, and none when the process ends."""
+def meant(task: str, *, generate_accompaniment: bool) -> Task:
+    """The row of the task that a request means.
 
-    def __init__(self) -> None:
-        self._kept: list[Path] = []
-        self._root = self._new_root()
+    Raises:
+        InputError: no such task.
+    """
+    return task_named(effective_task(task, generate_accompaniment=generate_accompaniment))
 
-    def fresh(self) -> Path:
-        """A new empty folder; the ones nobody can be reading any more are deleted.
 
-        Raises:
-            OutputError: the disk is full, or takes no folder for another reason.
-        """
-        while len(self._kept) >= _KEPT:
-            shutil.rmtree(self._kept.pop(0), ignore_errors=True)
-        with _disk_faults("make a folder for the songs"):
-            if not self._root.is_dir():  # what cleans up temporary files thought it forgotten
-                self._root = self._new_root()
-            self._kept.append(Path(tempfile.mkdtemp(dir=self._root)))
-        return self._kept[-1]
+def region(start: float, end: float) -> tuple[float, float]:
+    """``repainting_start`` and ``repainting_end`` of this door's region.
 
-    @contextmanager
-    def filling(self) -> Iterator[Path]:
-        """A fresh folder that stays if the block succeeds and is gone if it fails or is cancelled."""
-        folder = self.fresh()
-        try:
-            yield folder
-        except BaseException:
-            self._kept.remove(folder)
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-
-    def _new_root(self) -> Path:
-        root = Path(tempfile.mkdtemp(prefix=_OUTPUTS))
-        weakref.finalize(self, shutil.rmtree, root, ignore_errors=True)
-        return root
+    Here a start and an end of 0 mean that none is given, and 0 to -1 is the whole recording. In the Python API, whose
+    defaults are 0 and -1, that pair says that none is given.
+    """
+    if (start, end) == (_NOT_GIVEN, _NOT_GIVEN):
+        return _NOT_GIVEN, _AT_THE_END
+    if (start, end) == (_NOT_GIVEN, _AT_THE_END):
+        return _FIRST_SAMPLE_S, _AT_THE_END
+    return start, end
 
 
 def keep_text(predict: Callable[..., Any], *inputs: str) -> None:
@@ -186,19 +156,19 @@ def fetched(params: GenerationParams, *, allow_private: bool) -> Iterator[Genera
     """
     urls = {name: url for name in _FILES if (url := getattr(params, name))}
     with ExitStack() as stack:
-        with _disk_faults("make a folder for the received files"):
+        with disk_faults("make a folder for the received files"):
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="acestep-inputs-"))
         files, show = {}, progress_printer()
         for name, url in urls.items():
             show(0.0, f"receiving {INPUT_NAMES.get(name, name)}")
             with cog_names():
-                target = Path(folder, f"{name}{_suffix(url)}")
+                target = Path(folder, f"{INPUT_NAMES.get(name, name)}{_suffix(url)}")
                 files[name] = str(fetch(url, target, field=name, allow_private=allow_private))
         yield replace(params, **files)
 
 
 def deliver(result: GenerationResult, *, return_all: bool, score: bool) -> Path:
-    """The path to return: one audio file, or a zip of all of them.
+    """The path to return: one audio file, or a zip of all of them if that is asked for or there are several tracks.
 
     Raises:
         AceStepError: the error of a failed result, speaking of this door's inputs.
@@ -212,31 +182,11 @@ def deliver(result: GenerationResult, *, return_all: bool, score: bool) -> Path:
     for path in paths:
         if not path.is_file() or path.stat().st_size == 0:
             raise OutputError(f"The finished file {path.name} is missing or empty.")
-    if return_all:
-        return _zip(paths)
+    if return_all or len(tracks_of(result.audios)) > 1:
+        return bundle(result.audios)
     if score and len(paths) > 1:
         print("Songs are not scored in this version; song 0 is returned.", flush=True)
     return paths[0]
-
-
-def record_timings(result: GenerationResult, record: Callable[[str, float], None]) -> None:
-    """The seconds per stage of a finished result as metrics ``timing.*``; a failed one has none."""
-    for stage, seconds in result.extra_outputs.get("time_costs", {}).items():
-        record(f"timing.{stage}", float(seconds))
-
-
-@contextmanager
-def cog_names() -> Iterator[None]:
-    """Errors about a parameter leave the block speaking of the Cog input it came from."""
-    try:
-        yield
-    except InputError as error:
-        raise error.renamed(INPUT_NAMES) from error
-    except DeviceMemoryError as error:
-        text = str(error)
-        for python, cog in MEMORY_ADVICE.items():
-            text = text.replace(python, cog)
-        raise DeviceMemoryError(text) from error
 
 
 def progress_printer() -> Callable[[float, str], None]:
@@ -279,23 +229,6 @@ def numbers(field: str, text: str, kind: type[Number]) -> list[Number] | None:
         return [kind(entry) for entry in entries] or None
     except ValueError as error:
         raise InputError.must(field, "be numbers separated by commas", text) from error
-
-
-def _zip(paths: list[Path]) -> Path:
-    bundle = paths[0].with_name("songs.zip")
-    with _disk_faults(f"write {bundle.name!r}"), zipfile.ZipFile(bundle, "w", zipfile.ZIP_STORED) as archive:
-        for index, path in enumerate(paths):
-            archive.write(path, f"{index:02d}-{path.name}")
-    return bundle
-
-
-@contextmanager
-def _disk_faults(work: str) -> Iterator[None]:
-    """What the disk does not take is the server's trouble, told in one sentence: cannot `work`."""
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(f"cannot {work}: {error.strerror}.") from error
 
 
 def _suffix(url: str) -> str:

@@ -14,7 +14,8 @@ from urllib.parse import quote_from_bytes
 import pytest
 
 from acestep import cog_door
-from acestep.cog_door import OutputFolder, deliver, fetched
+from acestep.cog_door import deliver, fetched
+from acestep.cog_output import OutputFolder
 from acestep.errors import InputError, OutputError
 from acestep.inference import GenerationParams
 from acestep.net import data_uri
