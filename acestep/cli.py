@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from acestep import __version__
-from acestep.commands import song, words
+from acestep.commands import editing, song, words
 from acestep.terminal import finish_command, print_json
 
 
@@ -43,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
         ("write", words.add_write, "write a song in words from one line", words.WRITE_EXAMPLE),
         ("understand", words.add_understand, "describe a recording", words.UNDERSTAND_EXAMPLE),
         ("codes", words.add_codes, "show the semantic codes of a recording", words.CODES_EXAMPLE),
+        *((row.name, row.declare, row.about, row.example) for row in editing.COMMANDS),
         ("info", _add_info, "show how a file was made", "Example: acestep info song.flac"),
     ):
         declare(commands.add_parser(name, help=about, epilog=example))

@@ -52,6 +52,7 @@ class AceStepHandler:
         weights_bytes: int | None = None,
         download: Say | None = None,
         download_later: bool = False,
+        task: str | None = None,
     ) -> tuple[str, bool]:
         """Load a model, in the place of all that were loaded.
 
@@ -66,6 +67,7 @@ class AceStepHandler:
             download: fetch published weights that are not here; called with lines about it. None never uses the
                 network.
             download_later: do so too when a request asks for another model.
+            task: what it is for; ``auto`` then is a model that can do it.
 
         Returns:
             One line that says what was loaded and why, and True.
@@ -77,7 +79,7 @@ class AceStepHandler:
         """
         facts = device_facts(device)
         placement = place(facts, dtype)
-        choice = choose(config_path, facts, width=placement.dtype.itemsize)
+        choice = choose(config_path, facts, task, width=placement.dtype.itemsize)
         _find(choice.model, Path(project_root), download)  # refused here, nothing has been let go
         later = download if download_later else None
         if self._service is not None:

@@ -35,6 +35,7 @@ from acestep.recordings import Recordings, listen
 from acestep.request import Request
 from acestep.result import SUCCESS, GenerationResult, effective_params, extra_outputs, params_key
 from acestep.save import Provenance, save_song
+from acestep.stitching import stitch
 from acestep.studio import perform
 from acestep.takes import Performance
 from acestep.words import SongInWords, audio_codes_of, create_sample, format_sample, understand_music
@@ -48,6 +49,7 @@ __all__ = [
     "create_sample",
     "format_sample",
     "generate_music",
+    "stitch",
     "understand_music",
     "warm_up",
 ]
@@ -185,10 +187,13 @@ def _amount(plans: Sequence[Plan]) -> str:
 
 def what_needs_less(request: Request, plans: Sequence[Plan], model: ModelSpec, *, can_offload: bool) -> list[str]:
     """Ways to need less memory than ``request`` does, most harmless first; only those that are open to it."""
-    smaller = smaller_than(model)
-    shorter = "fewer audio_codes" if request.audio_codes else f"a duration below {_longest_s(plans):g} s"
+    smaller, edit = smaller_than(model), request.edit
+    shorter = f"a duration below {_longest_s(plans):g} s" if edit is None else "a shorter src_audio"
+    shorter = "fewer audio_codes" if request.audio_codes else shorter
+    apart = request.task.tracks_apart and edit is not None and len(edit.tracks) > 1
     ways = (
         (request.batch_size > 1, f"a batch_size below {request.batch_size}"),
+        (apart, "fewer tracks at once"),
         (_longest_s(plans) > DURATION_MIN_S, shorter),
         (can_offload, "offload_to_cpu=True"),
         (smaller is not None, f"the smaller model {smaller and smaller.name}"),

@@ -140,7 +140,8 @@ _ROWS = (
 
 TASKS: dict[str, Task] = {row.name: row for row in _ROWS}
 DEFAULT_TASK = _ROWS[0].name
-EXTRACTION = TASKS["extract"]
+COVER, FAITHFUL_COVER, REPAINT, EXTENSION = (TASKS[name] for name in ("cover", "cover-nofsq", "repaint", "extend"))
+LEGO, EXTRACTION, COMPLETION, EDIT = (TASKS[name] for name in ("lego", "extract", "complete", "edit"))
 ACCOMPANIMENT = TASKS["vocal_accompaniment"]
 STEM_TASKS = tuple(row.name for row in _ROWS if "{TRACK" in row.instruction)
 MIX_TASKS = tuple(row.name for row in _ROWS if row.name not in STEM_TASKS)

@@ -51,7 +51,20 @@ LAYERS = (
         "shelf",
     ),
     ("handler", "llm_inference", "planning", "result", "save"),
-    ("inference", "words", "cog_door", "cli", "commands", "download_cli", "models_cli", "terminal", "__main__"),
+    (
+        "inference",
+        "stitching",
+        "words",
+        "cog_words",
+        "cog_output",
+        "cog_door",
+        "cli",
+        "commands",
+        "download_cli",
+        "models_cli",
+        "terminal",
+        "__main__",
+    ),
     ("cogrun", "training"),
 )
 

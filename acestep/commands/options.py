@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from acestep.errors import InputError, UnsupportedError
 
@@ -29,16 +29,26 @@ NAME_BYTES_MAX = 255  # of a file, on the usual file systems
 def add_words(parser: argparse.ArgumentParser) -> None:
     """What the song is about."""
     parser.add_argument("text", metavar="TEXT", help="the music in words")
-    parser.add_argument("--lyrics", default="", metavar="FILE|TEXT", help="words to sing, or a text file with them")
+    add_lyrics(parser)
     parser.add_argument("--duration", type=float, default=-1.0, metavar="S", help="seconds; default: the planner's")
+    add_metadata(parser)
+    parser.add_argument(
+        "--simple", action="store_true", help="TEXT is a wish: the planner writes the caption and the lyrics too"
+    )
+
+
+def add_lyrics(parser: argparse.ArgumentParser) -> None:
+    """What is sung."""
+    parser.add_argument("--lyrics", default="", metavar="FILE|TEXT", help="words to sing, or a text file with them")
+
+
+def add_metadata(parser: argparse.ArgumentParser) -> None:
+    """What can be said about a song beside its words."""
     parser.add_argument("--instrumental", action="store_true", help="nobody sings")
     parser.add_argument("--bpm", type=int, help="beats per minute")
     parser.add_argument("--key", default="", help="such as 'F# minor'")
     parser.add_argument("--timesignature", default="", help="2, 3, 4 or 6")
     parser.add_argument("--language", default="unknown", help="language code of the singing")
-    parser.add_argument(
-        "--simple", action="store_true", help="TEXT is a wish: the planner writes the caption and the lyrics too"
-    )
 
 
 def add_planner(parser: argparse.ArgumentParser, *, optional: bool = True) -> None:
@@ -76,12 +86,8 @@ def words_of(arguments: argparse.Namespace, *, thinking: bool) -> GenerationPara
     from acestep.params import GenerationParams
 
     params = GenerationParams(
+        **metadata_of(arguments),
         lyrics=text_or_file("lyrics", arguments.lyrics),
-        instrumental=arguments.instrumental,
-        vocal_language=arguments.language,
-        bpm=arguments.bpm,
-        keyscale=arguments.key,
-        timesignature=arguments.timesignature,
         duration=arguments.duration,
         seed=arguments.seed,
         thinking=thinking,
@@ -103,18 +109,29 @@ def words_of(arguments: argparse.Namespace, *, thinking: bool) -> GenerationPara
     return params
 
 
+def metadata_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What ``add_metadata`` declares, as parameters of the Python API."""
+    return {
+        "instrumental": arguments.instrumental,
+        "vocal_language": arguments.language,
+        "bpm": arguments.bpm,
+        "keyscale": arguments.key,
+        "timesignature": arguments.timesignature,
+    }
+
+
 def sampling_of(arguments: argparse.Namespace) -> dict[str, float]:
     """The planner's sampling, as the functions of ``words`` take it; what was not given is theirs."""
     given = {name: getattr(arguments, name) for name in ("temperature", "top_k", "top_p", "seed")}
     return {name: value for name, value in given.items() if value is not None}
 
 
-def model_of(arguments: argparse.Namespace) -> ModelSpec:
-    """The transformer that will play; nothing is loaded."""
+def model_of(arguments: argparse.Namespace, task: str | None = None) -> ModelSpec:
+    """The transformer that will play; nothing is loaded. ``task`` is what for, when known."""
     from acestep.checkpoints.choose import choose
     from acestep.devices import device_facts
 
-    return choose(arguments.model, device_facts(arguments.device)).model
+    return choose(arguments.model, device_facts(arguments.device), task).model
 
 
 def planner_of(arguments: argparse.Namespace) -> str | None:
@@ -127,12 +144,12 @@ def planner_of(arguments: argparse.Namespace) -> str | None:
     return None if row is None else row.name
 
 
-def start_model(arguments: argparse.Namespace) -> AceStepHandler:
-    """The transformer and what it plays with, loaded; a line about it on standard error."""
+def start_model(arguments: argparse.Namespace, task: str | None = None) -> AceStepHandler:
+    """The transformer of ``model_of`` and what it plays with, loaded; a line about it on standard error."""
     from acestep.handler import AceStepHandler
 
     handler = AceStepHandler()
-    line, _ = handler.initialize_service(".", arguments.model, arguments.device, arguments.offload)
+    line, _ = handler.initialize_service(".", arguments.model, arguments.device, arguments.offload, task=task)
     sys.stderr.write(f"{line}\n")
     return handler
 
@@ -163,6 +180,23 @@ def text_or_file(field: str, given: str) -> str:
     except (OSError, UnicodeDecodeError) as error:
         problem = f"{field}: {given!r} is not a readable UTF-8 text file."
         raise InputError(problem, field=field, value=given) from error
+
+
+def written_codes(field: str, file: Path) -> str | None:
+    """The codes in a text file, or None when it is no such file.
+
+    Raises:
+        InputError: it cannot be read, or holds more than codes.
+    """
+    try:
+        with file.open("rb") as opened:
+            start = opened.read(64).lstrip()
+        return file.read_text(encoding="ascii").strip() if start.startswith(b"<|audio_code_") else None
+    except OSError as error:
+        raise InputError(f"{field} {file.name!r} cannot be read: {error.strerror}.", field=field) from error
+    except UnicodeDecodeError as error:
+        problem = f"{field} {file.name!r} holds more than <|audio_code_N|> tokens."
+        raise InputError(problem, field=field) from error
 
 
 def check_target(output: Path) -> None:

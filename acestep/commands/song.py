@@ -1,4 +1,4 @@
-"""Commands that make song files: ``acestep generate`` from words, ``acestep render`` from a plan.
+"""Commands that make song files: ``acestep generate`` from words, ``acestep render`` from a plan; and ``make``.
 
 In: arguments. Out: files, one line per result. Heavy imports happen inside the functions, so that ``--help`` and bad
 arguments answer at once.
@@ -9,7 +9,8 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from acestep.errors import InputError, OutputError
 from acestep.terminal import print_json
 
 if TYPE_CHECKING:
+    from acestep.checkpoints.rows import ModelSpec
     from acestep.handler import AceStepHandler
     from acestep.llm_inference import LLMHandler
     from acestep.params import GenerationConfig, GenerationParams
@@ -35,17 +37,18 @@ def add_generate(parser: argparse.ArgumentParser) -> None:
     options.add_planner(parser)
     options.add_planning(parser)
     parser.add_argument("--codes", default="", metavar="FILE|TEXT", help="semantic codes to play")
-    _add_playing(parser)
+    add_playing(parser)
 
 
 def add_render(parser: argparse.ArgumentParser) -> None:
     """Declare ``acestep render``."""
     parser.set_defaults(run=_render)
     parser.add_argument("plan", type=Path, metavar="PLAN.json", help="a plan, as `acestep plan` writes it")
-    _add_playing(parser)
+    add_playing(parser)
 
 
-def _add_playing(parser: argparse.ArgumentParser) -> None:
+def add_playing(parser: argparse.ArgumentParser) -> None:
+    """Where the song goes and how it is played."""
     parser.add_argument(
         "-o", "--output", type=Path, required=True, metavar="FILE", help="its suffix names the format"
     )
@@ -66,7 +69,7 @@ def _generate(arguments: argparse.Namespace) -> None:
     planner = options.planner_of(arguments)
     params = options.words_of(arguments, thinking=planner is not None)
     params.audio_codes = options.text_or_file("codes", arguments.codes)
-    _make(arguments, params, planned=planner is not None)
+    make(arguments, params, planned=planner is not None)
 
 
 def _render(arguments: argparse.Namespace) -> None:
@@ -74,21 +77,29 @@ def _render(arguments: argparse.Namespace) -> None:
     from acestep.planner.plan_file import parameters, read_plan
 
     plan = read_plan(arguments.plan)
-    _make(arguments, GenerationParams(**parameters(plan), seed=arguments.seed, thinking=False), planned=False)
+    make(arguments, GenerationParams(**parameters(plan), seed=arguments.seed, thinking=False), planned=False)
 
 
-def _make(arguments: argparse.Namespace, params: GenerationParams, *, planned: bool) -> None:
-    """Everything that can be wrong is found before a model is loaded."""
+def make(arguments: argparse.Namespace, params: GenerationParams, *, planned: bool) -> None:
+    """Make what was asked for. Everything that can be wrong is found before a model is loaded.
+
+    Args:
+        arguments: what ``add_playing`` declares, and what the planner needs.
+        params: the song; how it is played is filled in.
+        planned: whether a planner is asked.
+
+    Raises:
+        AceStepError: it cannot be made; nothing is left behind.
+    """
     from acestep.output.writer import writable_folder
     from acestep.params import GenerationConfig
-    from acestep.request import Request
 
     _add_sampling(arguments, params)
     config = GenerationConfig(batch_size=arguments.batch_size, audio_format=_format_of(arguments))
     options.check_target(arguments.output)
-    Request.from_params(params, config, options.model_of(arguments))
+    _check(params, config, options.model_of(arguments, params.task_type))
     with writable_folder(arguments.output.parent):
-        handler = options.start_model(arguments)
+        handler = options.start_model(arguments, params.task_type)
         planner = options.start_planner(arguments) if planned else None
         result, written = _songs(arguments, handler, planner, params, config)
     if arguments.json:
@@ -96,6 +107,25 @@ def _make(arguments: argparse.Namespace, params: GenerationParams, *, planned: b
         return
     for path, audio in zip(written, result.audios, strict=True):
         sys.stdout.write(f"{path}  seed {audio['params']['seed']}\n")
+
+
+def _check(params: GenerationParams, config: GenerationConfig, model: ModelSpec) -> None:
+    """Values, recordings, and words that no planner will add to.
+
+    Raises:
+        InputError: something about them is wrong.
+        WeightsError: the model's tokenizer is not there.
+    """
+    from acestep.checkpoints.family import find_weights
+    from acestep.planning import plan_songs
+    from acestep.reading import Reader
+    from acestep.recordings import listen
+    from acestep.request import Request
+
+    request = Request.from_params(params, config, model)
+    request = listen(request).judged(request)
+    if request.order is None:
+        plan_songs(request, None, Reader.load(model, find_weights(model, Path())))
 
 
 def _songs(
@@ -131,6 +161,7 @@ def _answer(result: GenerationResult, written: Sequence[Path]) -> dict[str, Any]
         "output": [str(path) for path in written],
         "error": None,
         "seeds": [audio["params"]["seed"] for audio in result.audios],
+        "tracks": [audio["track"] for audio in result.audios],
         "model": result.audios[0]["params"]["model"],
         "plan": result.extra_outputs["lm_metadata"],
         "warnings": result.extra_outputs["warnings"],
@@ -156,13 +187,30 @@ def _format_of(arguments: argparse.Namespace) -> str:
 
 
 def _publish(result: GenerationResult, output: Path) -> list[Path]:
-    """Move the finished files to where they were asked for; several get their number before the suffix."""
-    several = len(result.audios) > 1
-    written = []
-    for number, audio in enumerate(result.audios, start=1):
-        target = output.with_stem(f"{output.stem}-{number}") if several else output
-        try:
-            written.append(Path(audio["path"]).replace(target))
-        except OSError as error:
-            raise OutputError(f"cannot write {target.name!r}: {error.strerror}.") from error
+    """Move the finished files to where they were asked for, all or none."""
+    written: list[Path] = []
+    with ExitStack() as undo:
+        for audio, name in zip(result.audios, _names(result, output), strict=True):
+            target = output.with_name(name)
+            _move(Path(audio["path"]), target)
+            undo.callback(target.unlink, missing_ok=True)
+            written.append(target)
+        undo.pop_all()
     return written
+
+
+def _move(file: Path, target: Path) -> None:
+    try:
+        file.replace(target)
+    except OSError as error:
+        raise OutputError(f"cannot write {target.name!r}: {error.strerror}.") from error
+
+
+def _names(result: GenerationResult, output: Path) -> Iterator[str]:
+    """A file name per result: several songs get their number before the suffix, several tracks their name."""
+    tracks = [audio["track"] for audio in result.audios]
+    songs = tracks.count(tracks[0])
+    for index, track in enumerate(tracks):
+        number = str(tracks[:index].count(track) + 1) if songs > 1 else ""
+        parts = (output.stem, number, track if len(tracks) > songs else "")
+        yield "-".join(filter(None, parts)) + output.suffix

@@ -121,7 +121,7 @@ def _understand(arguments: argparse.Namespace) -> None:
     from acestep.inference import audio_codes_of
     from acestep.words import understand_music
 
-    codes = _written_codes(arguments.file)
+    codes = options.written_codes("file", arguments.file)
     if codes is None:
         codes = audio_codes_of(options.start_model(arguments), arguments.file)
     planner = options.start_planner(arguments)
@@ -139,18 +139,6 @@ def _codes(arguments: argparse.Namespace) -> None:
 
     read_audio(arguments.file, field="audio", require_sound=True)  # before a model is loaded
     _deliver(arguments, audio_codes_of(options.start_model(arguments), arguments.file))
-
-
-def _written_codes(file: Path) -> str | None:
-    """The codes in a text file, or None when it is no such file."""
-    try:
-        with file.open("rb") as opened:
-            start = opened.read(64).lstrip()
-        return file.read_text(encoding="ascii").strip() if start.startswith(b"<|audio_code_") else None
-    except OSError as error:
-        raise InputError(f"file {file.name!r} cannot be read: {error.strerror}.", field="file") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"file {file.name!r} holds more than <|audio_code_N|> tokens.", field="file") from error
 
 
 def _deliver_values(arguments: argparse.Namespace, values: dict[str, Any]) -> None:

@@ -1,0 +1,262 @@
+"""Commands that work on recordings: ``acestep cover``, ``repaint``, ``extend``, ``lego``, ``extract``, ``complete``,
+``edit`` and ``stitch``.
+
+In: arguments. Out: parameters of the Python API. Refuses to know how songs are made and written, and the options that
+all of these commands have (``edit_command``).
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from acestep.commands import options, song
+from acestep.commands.edit_command import EditCommand, add_song, add_words, given, source_of, words_of
+from acestep.errors import InputError, UnsupportedError
+from acestep.tasks import ACCOMPANIMENT, COMPLETION, COVER, EDIT, EXTENSION, EXTRACTION, FAITHFUL_COVER, LEGO, REPAINT
+
+if TYPE_CHECKING:
+    from acestep.params import GenerationParams
+
+WHERE = MappingProxyType({"end": "extend_end", "start": "extend_start", "both": "extend_both"})
+_TRACKS = "names separated by commas, or all"
+
+
+# --- cover -------------------------------------------------------------------------------------------------------
+def _add_cover(parser: argparse.ArgumentParser) -> None:
+    add_song(parser, "a recording, or a text file with semantic codes")
+    add_words(parser, "the new version in words")
+    parser.add_argument("--strength", type=float, metavar="S", help="nearness to SONG, 0 to 1; default: 1")
+    parser.add_argument("--faithful", action="store_true", help="keep the sound too, not melody and rhythm alone")
+    parser.add_argument("--noise", type=float, metavar="N", help="how much of SONG to start from, 0 to 1; default: 0")
+
+
+def _cover(arguments: argparse.Namespace) -> dict[str, Any]:
+    codes = options.written_codes("SONG", arguments.song)
+    if codes and arguments.faithful:
+        raise UnsupportedError("--faithful does not go with codes, which hold no sound.", field="--faithful")
+    return {
+        "task_type": (FAITHFUL_COVER if arguments.faithful else COVER).name,
+        **({"audio_codes": codes} if codes else source_of(arguments)),
+        **words_of(arguments),
+        **given(arguments, audio_cover_strength="strength", cover_noise_strength="noise"),
+    }
+
+
+# --- regions -----------------------------------------------------------------------------------------------------
+def _add_region(parser: argparse.ArgumentParser, default: str) -> None:
+    parser.add_argument("--start", type=float, metavar="S", help=f"seconds, may be below 0; default: {default}")
+    parser.add_argument("--end", type=float, metavar="S", help="seconds, may lie behind SONG; default: its end")
+
+
+def _region(arguments: argparse.Namespace) -> dict[str, Any]:
+    return given(arguments, repainting_start="start", repainting_end="end")
+
+
+def _add_repaint(parser: argparse.ArgumentParser) -> None:
+    add_song(parser)
+    add_words(parser, "the new part in words")
+    _add_region(parser, "its beginning")
+
+
+def _repaint(arguments: argparse.Namespace) -> dict[str, Any]:
+    return {"task_type": REPAINT.name, **source_of(arguments), **words_of(arguments), **_region(arguments)}
+
+
+def _add_extend(parser: argparse.ArgumentParser) -> None:
+    add_song(parser)
+    add_words(parser)
+    parser.add_argument("--by", type=float, metavar="S", help="seconds of new music, 1 to 600; default: 30")
+    parser.add_argument("--where", default="end", help="end, start or both (as much at each)")
+
+
+def _extend(arguments: argparse.Namespace) -> dict[str, Any]:
+    if arguments.where not in WHERE:
+        raise InputError.unknown("--where", arguments.where, WHERE)
+    return {
+        "task_type": EXTENSION.name,
+        "continuation_mode": WHERE[arguments.where],
+        **source_of(arguments),
+        **words_of(arguments),
+        **given(arguments, extend_duration="by"),
+    }
+
+
+# --- tracks ------------------------------------------------------------------------------------------------------
+def _add_mix(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--mix", action="store_true", help="return it mixed with SONG instead of alone")
+
+
+def _add_lego(parser: argparse.ArgumentParser) -> None:
+    add_song(parser)
+    add_words(parser, "the track in words")
+    parser.add_argument("--track", default="", metavar="NAME", help="what plays, such as guitar or drums")
+    _add_region(parser, "all of SONG")
+    _add_mix(parser)
+
+
+def _lego(arguments: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "task_type": LEGO.name,
+        "track_name": arguments.track,
+        "mix": arguments.mix,
+        **source_of(arguments),
+        **words_of(arguments),
+        **_region(arguments),
+    }
+
+
+def _add_extract(parser: argparse.ArgumentParser) -> None:
+    add_song(parser)
+    parser.add_argument("--tracks", default="", metavar="NAMES", help=f"what is taken out: {_TRACKS}")
+    parser.add_argument("--rest", action="store_true", help="write SONG without them too")
+
+
+def _extract(arguments: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "task_type": EXTRACTION.name,
+        "track_name": arguments.tracks,
+        "remainder": arguments.rest,
+        **source_of(arguments),
+    }
+
+
+def _add_complete(parser: argparse.ArgumentParser) -> None:
+    add_song(parser)
+    add_words(parser)
+    parser.add_argument("--tracks", default="", metavar="NAMES", help=f"what joins in: {_TRACKS}; default: any")
+    parser.add_argument(
+        "--accompany",
+        nargs="?",
+        const="matching",
+        metavar="STYLE",
+        help="play under a voice, in a style such as jazz",
+    )
+    _add_mix(parser)
+
+
+def _complete(arguments: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "task_type": (ACCOMPANIMENT if arguments.accompany else COMPLETION).name,
+        "track_name": arguments.tracks,
+        "mix": arguments.mix,
+        **source_of(arguments),
+        **words_of(arguments),
+        **given(arguments, accompaniment_style="accompany"),
+    }
+
+
+# --- edit and stitch ---------------------------------------------------------------------------------------------
+def _add_edit(parser: argparse.ArgumentParser) -> None:
+    add_song(parser)
+    parser.add_argument("--from", dest="old", default="", metavar="TEXT", help="SONG in words")
+    parser.add_argument("--to", dest="new", default="", metavar="TEXT", help="what it becomes; default: as before")
+    for option, about in (("--from-lyrics", "sung in SONG"), ("--to-lyrics", "to sing; default: as before")):
+        parser.add_argument(option, default="", metavar="FILE|TEXT", help=f"words {about}")
+    parser.add_argument("--n-min", type=float, metavar="N", help="share of the steps that change nothing; default: 0")
+    parser.add_argument("--n-max", type=float, metavar="N", help="share after which the new words rule; default: 1")
+    parser.add_argument("--n-avg", type=int, metavar="N", help="noises per step, 1 to 8; default: 1")
+
+
+def _edit(arguments: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "task_type": EDIT.name,
+        "caption": arguments.old,
+        "lyrics": options.text_or_file("--from-lyrics", arguments.from_lyrics),
+        "style_prompt": arguments.new,
+        "style_lyrics": options.text_or_file("--to-lyrics", arguments.to_lyrics),
+        **source_of(arguments),
+        **given(arguments, edit_n_min="n_min", edit_n_max="n_max", edit_n_avg="n_avg"),
+    }
+
+
+def _add_stitch(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("first", type=Path, metavar="A", help="the recording that begins")
+    parser.add_argument("second", type=Path, metavar="B", help="the recording that follows")
+    add_words(parser, "the passage between them in words", nargs="?", default="")
+    parser.add_argument("--bridge", type=float, default=12.0, metavar="S", help="its length in seconds, 1 to 90")
+
+
+def _stitch(arguments: argparse.Namespace, params: GenerationParams, *, planned: bool) -> None:
+    from acestep.stitching import bridged
+
+    with bridged(params, arguments.first, arguments.second, arguments.bridge) as laid:
+        song.make(arguments, laid, planned=planned)
+
+
+COMMANDS = (
+    EditCommand(
+        name=COVER.name,
+        about="a new version of a song",
+        example='Example: acestep cover song.wav "jazz piano version" --strength 0.8 -o cover.flac',
+        add=_add_cover,
+        say=_cover,
+        names={"audio_cover_strength": "--strength", "cover_noise_strength": "--noise"},
+    ),
+    EditCommand(
+        name=REPAINT.name,
+        about="make a part of a song anew",
+        example='Example: acestep repaint song.wav "a saxophone solo" --start 4 --end 8 -o repainted.flac',
+        add=_add_repaint,
+        say=_repaint,
+    ),
+    EditCommand(
+        name=EXTENSION.name,
+        about="continue a song, or begin it earlier",
+        example='Example: acestep extend song.wav "the band plays on" --by 30 --where end -o longer.flac',
+        add=_add_extend,
+        say=_extend,
+        names={"extend_duration": "--by", "continuation_mode": "--where"},
+    ),
+    EditCommand(
+        name=LEGO.name,
+        about="add one track to a song",
+        example='Example: acestep lego song.wav --track guitar "funky rhythm guitar" --mix -o with-guitar.flac',
+        add=_add_lego,
+        say=_lego,
+        names={"track_name": "--track"},
+    ),
+    EditCommand(
+        name=EXTRACTION.name,
+        about="take tracks out of a song",
+        example="Example: acestep extract song.wav --tracks vocals,drums --rest -o stems.flac",
+        add=_add_extract,
+        say=_extract,
+        names={"track_name": "--tracks"},
+    ),
+    EditCommand(
+        name=COMPLETION.name,
+        about="a band, or some of it, for a track",
+        example='Example: acestep complete voice.wav --tracks drums,bass "slow soul" --mix -o band.flac',
+        add=_add_complete,
+        say=_complete,
+        names={"track_name": "--tracks", "accompaniment_style": "--accompany"},
+    ),
+    EditCommand(
+        name=EDIT.name,
+        about="change what a song's words say of it",
+        example='Example: acestep edit song.wav --from "calm piano" --to "wild electric guitar" -o edited.flac',
+        add=_add_edit,
+        say=_edit,
+        names={
+            "caption": "--from or --to",
+            "lyrics": "--from-lyrics or --to-lyrics",
+            "style_prompt": "--to",
+            "style_lyrics": "--to-lyrics",
+            "edit_n_min": "--n-min",
+            "edit_n_max": "--n-max",
+            "edit_n_avg": "--n-avg",
+        },
+    ),
+    EditCommand(
+        name="stitch",
+        about="join two songs by a passage",
+        example='Example: acestep stitch a.wav b.wav "a drum break" --bridge 12 -o joined.flac',
+        add=_add_stitch,
+        say=words_of,
+        names={"first": "A", "second": "B", "bridge_s": "--bridge"},
+        run=_stitch,
+    ),
+)
