@@ -1,13 +1,13 @@
 """Music made in regions of a recording, pass after pass; everything outside them stays as it is, sample for sample.
 
 In: a renderer, a request, a recording on its timeline. Out: one ``Take`` per song. A pass hears the recording as
-latents, and what earlier passes made as the latents they made, so that nothing is encoded twice. Refuses to know how
-a pass is sampled and how a join is made.
+latents, and what earlier passes made as the latents they made: nothing is encoded twice, and no silence that waits to
+be filled. Refuses to know how a pass is sampled and how a join is made.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from acestep.audio.levels import check_audible, peak
 from acestep.audio.limiter import limit_true_peak
-from acestep.constants import SAMPLE_RATE, SAMPLES_PER_FRAME
+from acestep.constants import LATENT_CHANNELS, SAMPLE_RATE, SAMPLES_PER_FRAME
 from acestep.editing.canvas import Canvas, Pass, frame_count, frame_region, passes
 from acestep.editing.splice import splice
 from acestep.pieces import Ground, Piece
@@ -73,7 +73,7 @@ def paint(
     todo = [one for region in canvas.regions for one in passes(canvas, region)]
     for number, one in enumerate(todo):
         with meters.measure("encoder"):
-            known = _heard(renderer, canvas, recording, one)
+            known = _heard(renderer, canvas, recording, one, paintings[0])
         pieces = _pieces(request, plan, known, paintings, one)
         share = part(progress, number / len(todo), (number + 1) / len(todo))
         rendering = renderer.play(request, pieces, reference, share, meters)
@@ -101,24 +101,43 @@ def _pieces(request: Request, plan: Plan, known: Tensor, paintings: Sequence[_Pa
     ]
 
 
-def _heard(renderer: Renderer, canvas: Canvas, recording: np.ndarray, one: Pass) -> Tensor:
-    """Latents ``[1, T, C]`` of the recording under a pass, heard with what is around it."""
-    margin = renderer.hearing_frames * SAMPLES_PER_FRAME
-    low, high = max(0, one.low - margin), min(canvas.samples, one.high + margin)
-    stretch = torch.from_numpy(laid_out(recording, canvas, low, high))
-    return renderer.latents_of(stretch, (one.low - low) // SAMPLES_PER_FRAME, frame_count(one))
+def _heard(renderer: Renderer, canvas: Canvas, recording: np.ndarray, one: Pass, painting: _Painting) -> Tensor:
+    """Latents ``[1, T, C]`` of the recording under a pass; zero where this pass or an earlier one makes music."""
+    latents, origin = torch.zeros(1, frame_count(one), LATENT_CHANNELS), one.low // SAMPLES_PER_FRAME
+    margin = renderer.hearing_frames
+    for start, stop in _unmade(painting, one):
+        low, high = max(0, origin + start - margin), origin + stop + margin
+        samples = low * SAMPLES_PER_FRAME, min(canvas.samples, high * SAMPLES_PER_FRAME)
+        stretch = torch.from_numpy(laid_out(recording, canvas, *samples))
+        latents[:, start:stop] = renderer.latents_of(stretch, origin + start - low, stop - start)
+    return latents
+
+
+def _unmade(painting: _Painting, one: Pass) -> Iterator[tuple[int, int]]:
+    """Runs (start, stop) of the frames of a pass in which there is nothing but the recording."""
+    unmade = np.ones(frame_count(one), dtype=bool)
+    unmade[slice(*frame_region(one))] = False
+    for _, place in _made_under(painting, one):
+        unmade[place] = False
+    borders = np.flatnonzero(np.diff(np.pad(unmade, 1))).tolist()
+    return zip(borders[::2], borders[1::2], strict=True)
 
 
 def _with_made(known: Tensor, painting: _Painting, one: Pass) -> Tensor:
     """The latents of a pass with those in them that earlier passes made."""
-    if not painting.made:
-        return known
-    latents, origin = known.clone(), one.low // SAMPLES_PER_FRAME
-    for first, made in painting.made:
-        low, high = max(0, first - origin), min(latents.shape[1], first + made.shape[0] - origin)
-        if low < high:
-            latents[0, low:high] = made[low + origin - first : high + origin - first].to(latents)
+    latents = known.clone()
+    for made, place in _made_under(painting, one):
+        latents[0, place] = made.to(latents)
     return latents
+
+
+def _made_under(painting: _Painting, one: Pass) -> Iterator[tuple[Tensor, slice]]:
+    """What earlier passes made within a pass, latents ``[t, C]``, and where in its frames that is."""
+    origin, frames = one.low // SAMPLES_PER_FRAME, frame_count(one)
+    for first, made in painting.made:
+        low, high = max(0, first - origin), min(frames, first + made.shape[0] - origin)
+        if low < high:
+            yield made[low + origin - first : high + origin - first], slice(low, high)
 
 
 def _put(painting: _Painting, song: Song, one: Pass, request: Request) -> None:

@@ -120,7 +120,7 @@ class Request:
             task=task,
             instruction=params.instruction,
             caption=words.caption,
-            lyrics=_lyrics(params, words.lyrics, order),
+            lyrics=_lyrics(params, words.lyrics, edit, order),
             metadata=metadata,
             audio_codes=params.audio_codes.strip() if task.plays_codes else "",
             reference_audio=params.reference_audio or None,
@@ -242,9 +242,12 @@ def _refuse_what_is_not_built(params: GenerationParams) -> None:
             )
 
 
-def _lyrics(params: GenerationParams, lyrics: str, order: PlanOrder | None) -> str:
-    """Lyrics as given; nothing to sing is spelled the way the models were trained to read it."""
-    if params.instrumental:
+def _lyrics(params: GenerationParams, lyrics: str, edit: EditOrder | None, order: PlanOrder | None) -> str:
+    """Lyrics as given; nothing to sing is spelled the way the models were trained to read it.
+
+    Where the voice of a recording is kept, what is made under it does not sing.
+    """
+    if params.instrumental or (edit is not None and edit.keeps_voice):
         return INSTRUMENTAL_LYRICS
     if lyrics.strip():
         return lyrics

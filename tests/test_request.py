@@ -105,7 +105,8 @@ def test_own_noise_levels_replace_steps_and_shift() -> None:
         ({"task_type": "karaoke"}, "task_type 'karaoke' is unknown; choose one of: text2music"),
         (
             {"task_type": "lego"},
-            "task_type 'lego' needs a model that was trained for it, and acestep-v15-turbo was not; choose one of: acestep",
+            "task_type 'lego' needs a model that was trained for it, and acestep-v15-turbo was not; choose one of: "
+            "acestep",
         ),
         ({"caption": " ", "lyrics": "\n"}, "caption and lyrics are both empty"),
         ({"duration": 5}, "Invalid audio duration: duration must be 10 to 600 seconds"),
