@@ -30,10 +30,11 @@ from acestep.cog_door import (
     region,
 )
 from acestep.cog_output import OutputFolder, record_timings
-from acestep.cog_words import CogFormatter, cog_names
+from acestep.cog_words import COG
 from acestep.devices import device_facts
 from acestep.handler import AceStepHandler
 from acestep.inference import GenerationConfig, GenerationParams, generate_music, warm_up
+from acestep.naming import NamingFormatter
 from acestep.net.url import ALLOW_PRIVATE_URLS
 from acestep.request import Request
 
@@ -49,7 +50,7 @@ class Predictor(BasePredictor):
         Weights that are not here are downloaded first.
         """
         lines = logging.StreamHandler()
-        lines.setFormatter(CogFormatter())
+        lines.setFormatter(NamingFormatter(COG))
         logging.basicConfig(handlers=[lines], force=True)
         logging.getLogger("acestep").setLevel(logging.INFO)  # other libraries log addresses that are secrets
         self.outputs = OutputFolder()
@@ -429,7 +430,7 @@ class Predictor(BasePredictor):
         limit_true_peak: bool = Input(description="Keep the file below -1 dBTP.", default=True),
     ) -> Path:
         """Make music and return the encoded file, or a zip of several."""
-        with cog_names():
+        with COG.errors():
             row = meant(task, generate_accompaniment=generate_accompaniment)
             takes_voice = preserve_vocals and "preserve_vocals" in row.parameters
             spec, reason = self.dit.choose(model, row.name, preserve_vocals=takes_voice)
@@ -521,7 +522,7 @@ class Predictor(BasePredictor):
             lm_batch_chunk_size=lm_batch_chunk_size,
             constrained_decoding_debug=constrained_decoding_debug,
         )
-        with cog_names():
+        with COG.errors():
             Request.from_params(params, config, spec)
             planner = self.planners.judged(planner, spec, params)
         with memory_returned():
@@ -530,7 +531,7 @@ class Predictor(BasePredictor):
     def _deliver(self, params: GenerationParams, config: GenerationConfig, spec: ModelSpec, reason: str, planner: HubFolder | None, *, return_all: bool, score: bool) -> Path:  # fmt: skip
         """Get the files, make the music, hand over the one output; when this returns, the songs' memory is free."""
         with fetched(params, allow_private=self.allow_private) as local, self.outputs.filling() as folder:
-            with cog_names():
+            with COG.errors():
                 llm = None if planner is None else self.planners.use(planner)
                 self.dit.use(spec, reason)
             with torch.inference_mode():

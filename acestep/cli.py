@@ -15,6 +15,8 @@ from typing import Any
 
 from acestep import __version__
 from acestep.commands import editing, song, words
+from acestep.commands.names import COMMAND_LINE
+from acestep.naming import NamingFormatter
 from acestep.terminal import finish_command, print_json
 
 
@@ -25,7 +27,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code.
     """
     arguments = _parser().parse_args(argv)
-    logging.basicConfig(format="acestep: %(message)s")
+    lines = logging.StreamHandler()
+    lines.setFormatter(NamingFormatter(COMMAND_LINE, "acestep: %(message)s"))
+    logging.basicConfig(handlers=[lines])
     logging.getLogger("acestep").setLevel(logging.INFO if arguments.verbose else logging.WARNING)
     as_json = getattr(arguments, "json", False)
     return finish_command("acestep", partial(arguments.run, arguments), as_json=as_json)
@@ -46,7 +50,15 @@ def _parser() -> argparse.ArgumentParser:
         *((row.name, row.declare, row.about, row.example) for row in editing.COMMANDS),
         ("info", _add_info, "show how a file was made", "Example: acestep info song.flac"),
     ):
-        declare(commands.add_parser(name, help=about, epilog=example))
+        declare(
+            commands.add_parser(
+                name,
+                help=about,
+                description=f"{about[0].upper()}{about[1:]}.",
+                epilog=example,
+                formatter_class=argparse.RawDescriptionHelpFormatter,  # the example stays one line
+            )
+        )
     _add_weights(commands)
     return parser
 

@@ -17,8 +17,9 @@ from typing import Any, TypeVar
 from acestep.checkpoints.provide import Say
 from acestep.checkpoints.rows import HubFolder, ModelSpec
 from acestep.cog_output import bundle, disk_faults, tracks_of
-from acestep.cog_words import INPUT_NAMES, cog_names
+from acestep.cog_words import COG, INPUT_NAMES
 from acestep.devices import trim_host
+from acestep.editing.order import FIRST_SAMPLE_S
 from acestep.errors import InputError, OutputError, UnsupportedError
 from acestep.llm_inference import LLMHandler
 from acestep.net.fetch import fetch
@@ -29,7 +30,6 @@ from acestep.tasks import Task, effective_task, task_named
 
 Number = TypeVar("Number", int, float)
 _NOT_GIVEN, _AT_THE_END = 0.0, -1.0  # as a start or an end; as an end
-_FIRST_SAMPLE_S = 1e-6  # less than half a sample after 0: the same place, but given
 _BAR = 10
 _FILES = ("src_audio", "reference_audio")  # parameters that are files
 _DELIVERABLE = ("data:", "https://", "http://")
@@ -113,7 +113,7 @@ def region(start: float, end: float) -> tuple[float, float]:
     if (start, end) == (_NOT_GIVEN, _NOT_GIVEN):
         return _NOT_GIVEN, _AT_THE_END
     if (start, end) == (_NOT_GIVEN, _AT_THE_END):
-        return _FIRST_SAMPLE_S, _AT_THE_END
+        return FIRST_SAMPLE_S, _AT_THE_END
     return start, end
 
 
@@ -161,7 +161,7 @@ def fetched(params: GenerationParams, *, allow_private: bool) -> Iterator[Genera
         files, show = {}, progress_printer()
         for name, url in urls.items():
             show(0.0, f"receiving {INPUT_NAMES.get(name, name)}")
-            with cog_names():
+            with COG.errors():
                 target = Path(folder, f"{INPUT_NAMES.get(name, name)}{_suffix(url)}")
                 files[name] = str(fetch(url, target, field=name, allow_private=allow_private))
         yield replace(params, **files)
@@ -175,7 +175,7 @@ def deliver(result: GenerationResult, *, return_all: bool, score: bool) -> Path:
         OutputError: a file is missing or empty, which Cog would deliver as success without output; the zip does not
             fit on the disk.
     """
-    with cog_names():
+    with COG.errors():
         result.check()
     print(result.status_message, flush=True)
     paths = [Path(audio["path"]) for audio in result.audios]

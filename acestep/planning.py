@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from acestep.checkpoints.rows import HubFolder, ModelSpec
-from acestep.constants import BPM_MAX, CODE_RATE, TIME_SIGNATURES
+from acestep.constants import BPM_MAX, CODE_RATE, DURATION_MAX_S, DURATION_MIN_S, TIME_SIGNATURES
 from acestep.errors import InputError, NotLoadedError, UnsupportedError
 from acestep.llm_inference import LLMHandler
 from acestep.planner.chain import ChainOfThought
@@ -24,6 +24,9 @@ from acestep.planner.writer import decided
 from acestep.reading import Reader
 from acestep.request import Request
 
+_NOTHING_TO_HEAR = (
+    f"thinking has no effect: the planner listens to recordings of {DURATION_MIN_S:g} to {DURATION_MAX_S:g} s."
+)
 _LONGEST_KEY = "A\u266d minor"  # no other takes more tokens
 logger = logging.getLogger(__name__)
 
@@ -78,8 +81,10 @@ def plan_songs(
         reader.tokenize(request, [plan])
     if request.order is None:
         plain = PlannedBatch((spoken,) * request.batch_size)
-        if listen is None or request.listens is None or llm_handler is None or not llm_handler.initialized:
+        if request.listens is None or llm_handler is None or not llm_handler.initialized:
             return plain
+        if listen is None:
+            return replace(plain, warnings=(_NOTHING_TO_HEAR,))
         check_pair(llm_handler.row, reader.spec)
         with llm_handler.planner() as planner:
             return _heard(request, plain, llm_handler, planner, listen(), Watch(line or _log_line, progress))

@@ -110,7 +110,7 @@ def test_a_folder_is_no_target(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 def test_warnings_are_shown(tmp_path: Path) -> None:
     made = acestep("generate", "x", "--duration", "10", "--guidance", "12", "-o", "a.wav", cwd=tmp_path)
-    assert "acestep: guidance_scale has no effect: tiny runs without guidance." in made.stderr
+    assert "acestep: --guidance has no effect: tiny runs without guidance." in made.stderr
 
 
 def test_json_answers_like_a_prediction(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import shutil
 import zipfile
 from pathlib import Path
@@ -11,8 +12,6 @@ from typing import get_type_hints
 import pytest
 
 from acestep.cog_door import (
-    OutputFolder,
-    cog_names,
     deliver,
     fetched,
     file_url,
@@ -20,20 +19,23 @@ from acestep.cog_door import (
     memory_returned,
     numbers,
     progress_printer,
-    record_timings,
 )
+from acestep.cog_output import OutputFolder, record_timings
+from acestep.cog_words import COG
 from acestep.cogrun.schema import PROJECT, openapi_document
 from acestep.cogrun.static import read_signature
 from acestep.devices import trim_host
 from acestep.errors import DeviceMemoryError, InputError, NotLoadedError, OutputError
-from acestep.inference import GenerationParams
+from acestep.handler import AceStepHandler
+from acestep.inference import GenerationConfig, GenerationParams, generate_music
+from acestep.output.tags import read_recipe
 from acestep.result import GenerationResult
 
 from predict import Predictor
 
 
 def finished(*paths: Path) -> GenerationResult:
-    audios = [{"path": str(path)} for path in paths]
+    audios = [{"path": str(path), "track": ""} for path in paths]
     return GenerationResult(audios, "done", {"time_costs": {"dit_total_time_cost": 1.5}})
 
 
@@ -88,10 +90,10 @@ def test_seconds_become_metrics() -> None:
 
 
 def test_errors_speak_of_the_inputs_of_this_door() -> None:
-    with pytest.raises(InputError, match="^audio_duration must be long, not 3") as caught, cog_names():
+    with pytest.raises(InputError, match="^audio_duration must be long, not 3") as caught, COG.errors():
         raise InputError.must("duration", "be long", 3)
     assert caught.value.field == "audio_duration"
-    with pytest.raises(InputError, match="^bpm must"), cog_names():
+    with pytest.raises(InputError, match="^bpm must"), COG.errors():
         raise InputError.must("bpm", "be fast", 3)
 
 
@@ -102,15 +104,17 @@ def test_a_batch_says_that_it_is_not_scored(capsys: pytest.CaptureFixture[str]) 
     assert "not scored in this version; song 0" in capsys.readouterr().out
 
 
-def test_everything_is_one_zip() -> None:
-    folder = OutputFolder()
-    first = song(folder)
-    second = first.with_name("b.wav")
-    second.write_bytes(b"more")
-    bundle = deliver(finished(first, second), return_all=True, score=True)
+def test_everything_is_one_zip(tiny: AceStepHandler, tmp_path: Path) -> None:
+    params = GenerationParams(caption="piano", duration=10, thinking=False, inference_steps=1)
+    made = generate_music(tiny, None, params, GenerationConfig(batch_size=2, audio_format="wav"), tmp_path)
+    bundle = deliver(made, return_all=True, score=True)
+    songs = [Path(audio["path"]) for audio in made.audios]
+    numbered = [f"{number:02d}-{path.name}" for number, path in enumerate(songs)]
     with zipfile.ZipFile(bundle) as archive:
-        assert archive.namelist() == ["00-a.wav", "01-b.wav"]
-        assert archive.read("01-b.wav") == b"more"
+        assert archive.namelist()[::2] == numbered
+        assert archive.namelist()[1::2] == [name.replace(".wav", ".json") for name in numbered]
+        assert archive.read(numbered[1]) == songs[1].read_bytes()
+        assert json.loads(archive.read(archive.namelist()[3])) == read_recipe(songs[1])
 
 
 @pytest.mark.parametrize("data", [None, b""])
@@ -242,7 +246,7 @@ def test_progress_lines_are_what_clients_parse(capsys: pytest.CaptureFixture[str
 
 def test_memory_advice_is_what_a_caller_of_this_door_can_follow() -> None:
     said = "Memory ran out; try a batch_size below 2, a duration below 600 s or offload_to_cpu=True."
-    with pytest.raises(DeviceMemoryError) as caught, cog_names():
+    with pytest.raises(DeviceMemoryError) as caught, COG.errors():
         raise DeviceMemoryError(said)
     wanted = "a batch_size below 2, an audio_duration below 600 s or a server with ACESTEP_OFFLOAD=1."
     assert str(caught.value).endswith(wanted)

@@ -18,6 +18,7 @@ LONGEST_FILE, LONGEST_FUNCTION = 320, 80
 # Layers from the ground up; a module imports only from its own layer and those below it.
 LAYERS = (
     ("constants", "errors"),
+    ("naming",),
     ("tasks", "params", "fields", "judge", "metadata", "lyrics", "seeds", "checkpoints.registry", "checkpoints.rows"),
     (
         "models",

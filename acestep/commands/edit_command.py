@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from acestep.commands import options, song
-from acestep.commands.names import OPTIONS, in_options
+from acestep.commands.names import naming
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,9 +44,15 @@ class EditCommand:
         self.add(parser)
         options.add_metadata(parser)
         parser.add_argument(
-            "--lm", default="none", metavar="NAME", help="hears open tempo, key and meter: none, auto, or a name"
+            "--lm",
+            default="none",
+            metavar="NAME",
+            help="language model that hears tempo, key and meter where they are not given: "
+            "none, auto or a name; default: none",
         )
-        parser.add_argument("--backend", default="native", help="of the language model: native, vllm or pt")
+        parser.add_argument(
+            "--backend", default="native", metavar="NAME", help="of it: native, vllm or pt; default: native"
+        )
         song.add_playing(parser)
         parser.set_defaults(run=partial(_run, self))
 
@@ -54,7 +60,7 @@ class EditCommand:
 def _run(command: EditCommand, arguments: argparse.Namespace) -> None:
     from acestep.params import GenerationParams
 
-    with in_options({**OPTIONS, **command.names}):
+    with naming(command.names).errors():
         planned = options.planner_of(arguments) is not None
         said = {**options.metadata_of(arguments), **command.say(arguments)}
         params = GenerationParams(**said, seed=arguments.seed, thinking=planned)

@@ -14,21 +14,25 @@ from typing import TYPE_CHECKING, Any
 
 from acestep.commands import options, song
 from acestep.commands.edit_command import EditCommand, add_song, add_words, given, source_of, words_of
+from acestep.constants import TRACK_NAMES
+from acestep.editing.order import BEGIN, BOTH, END, FIRST_SAMPLE_S, MATCHING
 from acestep.errors import InputError, UnsupportedError
+from acestep.fields import ACCOMPANIMENT_STYLES
 from acestep.tasks import ACCOMPANIMENT, COMPLETION, COVER, EDIT, EXTENSION, EXTRACTION, FAITHFUL_COVER, LEGO, REPAINT
 
 if TYPE_CHECKING:
     from acestep.params import GenerationParams
 
-WHERE = MappingProxyType({"end": "extend_end", "start": "extend_start", "both": "extend_both"})
-_TRACKS = "names separated by commas, or all"
+WHERE = MappingProxyType({"end": END, "start": BEGIN, "both": BOTH})
+_TRACKS = ", ".join(TRACK_NAMES)
+_SEVERAL = f"of {_TRACKS}, separated by commas; or all"
 
 
 # --- cover -------------------------------------------------------------------------------------------------------
 def _add_cover(parser: argparse.ArgumentParser) -> None:
     add_song(parser, "a recording, or a text file with semantic codes")
     add_words(parser, "the new version in words")
-    parser.add_argument("--strength", type=float, metavar="S", help="nearness to SONG, 0 to 1; default: 1")
+    parser.add_argument("--strength", type=float, metavar="S", help="how near to SONG it stays, 0 to 1; default: 1")
     parser.add_argument("--faithful", action="store_true", help="keep the sound too, not melody and rhythm alone")
     parser.add_argument("--noise", type=float, metavar="N", help="how much of SONG to start from, 0 to 1; default: 0")
 
@@ -46,19 +50,22 @@ def _cover(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 # --- regions -----------------------------------------------------------------------------------------------------
-def _add_region(parser: argparse.ArgumentParser, default: str) -> None:
-    parser.add_argument("--start", type=float, metavar="S", help=f"seconds, may be below 0; default: {default}")
-    parser.add_argument("--end", type=float, metavar="S", help="seconds, may lie behind SONG; default: its end")
+def _add_region(parser: argparse.ArgumentParser, about: str) -> None:
+    start = f"where {about} begins, in seconds, below 0 before SONG; default: 0"
+    end = "where it ends, in seconds, may be behind SONG; default: its end"
+    parser.add_argument("--start", type=float, metavar="S", help=start)
+    parser.add_argument("--end", type=float, metavar="S", help=end)
 
 
 def _region(arguments: argparse.Namespace) -> dict[str, Any]:
-    return given(arguments, repainting_start="start", repainting_end="end")
+    region = given(arguments, repainting_start="start", repainting_end="end")
+    return {"repainting_start": FIRST_SAMPLE_S} if region == {"repainting_start": 0.0} else region
 
 
 def _add_repaint(parser: argparse.ArgumentParser) -> None:
     add_song(parser)
     add_words(parser, "the new part in words")
-    _add_region(parser, "its beginning")
+    _add_region(parser, "the new part")
 
 
 def _repaint(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -69,7 +76,9 @@ def _add_extend(parser: argparse.ArgumentParser) -> None:
     add_song(parser)
     add_words(parser)
     parser.add_argument("--by", type=float, metavar="S", help="seconds of new music, 1 to 600; default: 30")
-    parser.add_argument("--where", default="end", help="end, start or both (as much at each)")
+    parser.add_argument(
+        "--where", default="end", metavar="PLACE", help="end, start or both (as much at each); default: end"
+    )
 
 
 def _extend(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -92,8 +101,8 @@ def _add_mix(parser: argparse.ArgumentParser) -> None:
 def _add_lego(parser: argparse.ArgumentParser) -> None:
     add_song(parser)
     add_words(parser, "the track in words")
-    parser.add_argument("--track", default="", metavar="NAME", help="what plays, such as guitar or drums")
-    _add_region(parser, "all of SONG")
+    parser.add_argument("--track", default="", metavar="NAME", help=f"what plays: {_TRACKS}")
+    _add_region(parser, "it")
     _add_mix(parser)
 
 
@@ -110,7 +119,7 @@ def _lego(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def _add_extract(parser: argparse.ArgumentParser) -> None:
     add_song(parser)
-    parser.add_argument("--tracks", default="", metavar="NAMES", help=f"what is taken out: {_TRACKS}")
+    parser.add_argument("--tracks", default="", metavar="NAMES", help=f"what is taken out, {_SEVERAL}")
     parser.add_argument("--rest", action="store_true", help="write SONG without them too")
 
 
@@ -126,13 +135,14 @@ def _extract(arguments: argparse.Namespace) -> dict[str, Any]:
 def _add_complete(parser: argparse.ArgumentParser) -> None:
     add_song(parser)
     add_words(parser)
-    parser.add_argument("--tracks", default="", metavar="NAMES", help=f"what joins in: {_TRACKS}; default: any")
+    parser.add_argument("--tracks", default="", metavar="NAMES", help=f"what joins in, {_SEVERAL}; default: any")
+    styles = ", ".join(ACCOMPANIMENT_STYLES)
     parser.add_argument(
         "--accompany",
         nargs="?",
-        const="matching",
+        const=MATCHING,
         metavar="STYLE",
-        help="play under a voice, in a style such as jazz",
+        help=f"play under a voice, in a STYLE of {styles}; without one: {MATCHING}",
     )
     _add_mix(parser)
 
@@ -155,8 +165,12 @@ def _add_edit(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--to", dest="new", default="", metavar="TEXT", help="what it becomes; default: as before")
     for option, about in (("--from-lyrics", "sung in SONG"), ("--to-lyrics", "to sing; default: as before")):
         parser.add_argument(option, default="", metavar="FILE|TEXT", help=f"words {about}")
-    parser.add_argument("--n-min", type=float, metavar="N", help="share of the steps that change nothing; default: 0")
-    parser.add_argument("--n-max", type=float, metavar="N", help="share after which the new words rule; default: 1")
+    parser.add_argument(
+        "--n-min", type=float, metavar="N", help="share of the steps that change nothing, 0 to 1; default: 0"
+    )
+    parser.add_argument(
+        "--n-max", type=float, metavar="N", help="share after which the new words rule alone, 0 to 1; default: 1"
+    )
     parser.add_argument("--n-avg", type=int, metavar="N", help="noises per step, 1 to 8; default: 1")
 
 
@@ -176,7 +190,9 @@ def _add_stitch(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("first", type=Path, metavar="A", help="the recording that begins")
     parser.add_argument("second", type=Path, metavar="B", help="the recording that follows")
     add_words(parser, "the passage between them in words", nargs="?", default="")
-    parser.add_argument("--bridge", type=float, default=12.0, metavar="S", help="its length in seconds, 1 to 90")
+    parser.add_argument(
+        "--bridge", type=float, default=12.0, metavar="S", help="its length in seconds, 1 to 90; default: 12"
+    )
 
 
 def _stitch(arguments: argparse.Namespace, params: GenerationParams, *, planned: bool) -> None:
@@ -189,7 +205,7 @@ def _stitch(arguments: argparse.Namespace, params: GenerationParams, *, planned:
 COMMANDS = (
     EditCommand(
         name=COVER.name,
-        about="a new version of a song",
+        about="make a new version of a song",
         example='Example: acestep cover song.wav "jazz piano version" --strength 0.8 -o cover.flac',
         add=_add_cover,
         say=_cover,
@@ -212,7 +228,7 @@ COMMANDS = (
     ),
     EditCommand(
         name=LEGO.name,
-        about="add one track to a song",
+        about="play one more track to a song",
         example='Example: acestep lego song.wav --track guitar "funky rhythm guitar" --mix -o with-guitar.flac',
         add=_add_lego,
         say=_lego,
@@ -220,7 +236,7 @@ COMMANDS = (
     ),
     EditCommand(
         name=EXTRACTION.name,
-        about="take tracks out of a song",
+        about="take tracks out of a song, each into a file",
         example="Example: acestep extract song.wav --tracks vocals,drums --rest -o stems.flac",
         add=_add_extract,
         say=_extract,
@@ -228,7 +244,7 @@ COMMANDS = (
     ),
     EditCommand(
         name=COMPLETION.name,
-        about="a band, or some of it, for a track",
+        about="play the rest of the band to a track",
         example='Example: acestep complete voice.wav --tracks drums,bass "slow soul" --mix -o band.flac',
         add=_add_complete,
         say=_complete,
@@ -236,7 +252,7 @@ COMMANDS = (
     ),
     EditCommand(
         name=EDIT.name,
-        about="change what a song's words say of it",
+        about="change a song from one description to another",
         example='Example: acestep edit song.wav --from "calm piano" --to "wild electric guitar" -o edited.flac',
         add=_add_edit,
         say=_edit,
@@ -252,7 +268,7 @@ COMMANDS = (
     ),
     EditCommand(
         name="stitch",
-        about="join two songs by a passage",
+        about="join two songs by a new passage",
         example='Example: acestep stitch a.wav b.wav "a drum break" --bridge 12 -o joined.flac',
         add=_add_stitch,
         say=words_of,

@@ -1,21 +1,15 @@
-"""Errors in the command line's own words: a parameter of the Python API is called by the option that says it.
-
-In: an error about a parameter. Out: the same error about an option. Refuses to know the commands: each says which of
-its options are called otherwise.
-"""
+"""The command line's vocabulary: parameters of the Python API by the options that say them. Pure data."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from types import MappingProxyType
 
-from acestep.errors import InputError
+from acestep.naming import Naming
 
 OPTIONS: Mapping[str, str] = MappingProxyType(
     {
-        "task_type": "command",
+        "task_type": "task",
         "src_audio": "SONG",
         "audio_codes": "codes",
         "reference_audio": "--reference",
@@ -36,6 +30,7 @@ OPTIONS: Mapping[str, str] = MappingProxyType(
         "output": "--output",
         "model": "--model",
         "device": "--device",
+        "offload_to_cpu": "--offload",
         "lm_model": "--lm",
         "lm": "--lm",
         "backend": "--backend",
@@ -43,25 +38,14 @@ OPTIONS: Mapping[str, str] = MappingProxyType(
         "repainting_end": "--end",
     }
 )
+_ADVICE = MappingProxyType({"offload_to_cpu=True": "--offload"})
+COMMAND_LINE = Naming(OPTIONS, _ADVICE)
 
 
-@contextmanager
-def in_options(names: Mapping[str, str]) -> Iterator[None]:
-    """Errors about a parameter leave the block speaking of the option it came from.
+def naming(names: Mapping[str, str]) -> Naming:
+    """The vocabulary of a command.
 
     Args:
-        names: parameter to option.
+        names: parameter to option, where it is not that of ``OPTIONS``.
     """
-    try:
-        yield
-    except InputError as error:
-        raise _told(error, names) from error
-
-
-def _told(error: InputError, names: Mapping[str, str]) -> InputError:
-    """A name that is an everyday word too is one only where the sentence is about it; what is quoted stays."""
-    compound = "|".join(name for name in names if "_" in name)
-    text = re.sub(rf"'[^']*'|\b(?:{compound})\b", lambda found: names.get(found[0], found[0]), str(error))
-    told = type(error)(text, field=error.field, value=error.value).renamed(names)
-    told.field = names.get(error.field, error.field)
-    return told
+    return Naming({**OPTIONS, **names}, _ADVICE)

@@ -45,10 +45,10 @@ def add_lyrics(parser: argparse.ArgumentParser) -> None:
 def add_metadata(parser: argparse.ArgumentParser) -> None:
     """What can be said about a song beside its words."""
     parser.add_argument("--instrumental", action="store_true", help="nobody sings")
-    parser.add_argument("--bpm", type=int, help="beats per minute")
+    parser.add_argument("--bpm", type=int, metavar="N", help="beats per minute, 30 to 300")
     parser.add_argument("--key", default="", help="such as 'F# minor'")
-    parser.add_argument("--timesignature", default="", help="2, 3, 4 or 6")
-    parser.add_argument("--language", default="unknown", help="language code of the singing")
+    parser.add_argument("--timesignature", default="", metavar="N", help="2, 3, 4 or 6")
+    parser.add_argument("--language", default="unknown", metavar="CODE", help="of the singing, such as en")
 
 
 def add_planner(parser: argparse.ArgumentParser, *, optional: bool = True) -> None:
@@ -71,14 +71,16 @@ def add_planning(parser: argparse.ArgumentParser) -> None:
 def add_device(parser: argparse.ArgumentParser, *, model: bool = True) -> None:
     """Where it runs, and on which transformer."""
     if model:
-        parser.add_argument("--model", default=AUTO, help="model name; auto decides by device")
-    parser.add_argument("--device", default=AUTO, help="auto, cuda or cpu")
+        parser.add_argument("--model", default=AUTO, metavar="NAME", help="default: what suits task and device")
+    parser.add_argument("--device", default=AUTO, metavar="NAME", help="auto, cuda or cpu; default: auto")
     parser.add_argument("--offload", action="store_true", help="one network at a time on the GPU")
 
 
 def add_seed(parser: argparse.ArgumentParser) -> None:
     """Where random numbers come from."""
-    parser.add_argument("--seed", type=int, default=-1, help="-1 is random")
+    parser.add_argument(
+        "--seed", type=int, default=-1, metavar="N", help="the same seed makes the same again; default: random"
+    )
 
 
 def words_of(arguments: argparse.Namespace, *, thinking: bool) -> GenerationParams:
@@ -135,10 +137,17 @@ def model_of(arguments: argparse.Namespace, task: str | None = None) -> ModelSpe
 
 
 def planner_of(arguments: argparse.Namespace) -> str | None:
-    """The language model that will plan, or None."""
+    """The language model that will plan, or None.
+
+    Raises:
+        InputError: unknown model, device or backend.
+    """
     from acestep.checkpoints.choose import choose, planner_named
     from acestep.devices import device_facts
+    from acestep.planner.engines import ENGINES
 
+    if arguments.backend not in ENGINES:
+        raise InputError.unknown("backend", arguments.backend, ENGINES)
     suited = choose(getattr(arguments, "model", AUTO), device_facts(arguments.device)).language_model
     row = planner_named(arguments.lm, suited)
     return None if row is None else row.name

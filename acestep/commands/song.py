@@ -50,19 +50,21 @@ def add_render(parser: argparse.ArgumentParser) -> None:
 def add_playing(parser: argparse.ArgumentParser) -> None:
     """Where the song goes and how it is played."""
     parser.add_argument(
-        "-o", "--output", type=Path, required=True, metavar="FILE", help="its suffix names the format"
+        "-o", "--output", type=Path, required=True, metavar="FILE", help="a .wav, .flac, .mp3, .ogg, .opus or .m4a"
     )
     parser.add_argument("--reference", metavar="FILE", help="recording whose timbre is taken over")
     options.add_seed(parser)
-    parser.add_argument("--batch-size", type=int, default=1, metavar="N", help="songs at once, 1 to 8")
-    parser.add_argument("--steps", type=int, help="denoising steps")
-    parser.add_argument("--guidance", type=float, help="guidance scale (base and sft models)")
-    parser.add_argument("--shift", type=float, help="timestep shift")
-    parser.add_argument("--solver", default="euler", help="euler, heun or pingpong")
-    parser.add_argument("--sample-rate", type=int, default=SAMPLE_RATE, metavar="HZ", help="48000 or 44100")
-    parser.add_argument("--format", help="wav24 or wav32 for a .wav; default: what the suffix says")
+    parser.add_argument("--batch-size", type=int, default=1, metavar="N", help="songs at once, 1 to 8; default: 1")
+    parser.add_argument("--steps", type=int, metavar="N", help="denoising steps; default: the model's")
+    parser.add_argument(
+        "--guidance", type=float, metavar="G", help="guidance scale, 0 to 30 (base, sft); default: the model's"
+    )
+    parser.add_argument("--shift", type=float, metavar="S", help="timestep shift, 0.1 to 10; default: the model's")
+    parser.add_argument("--solver", default="euler", metavar="NAME", help="euler, heun or pingpong; default: euler")
+    parser.add_argument("--sample-rate", type=int, default=SAMPLE_RATE, metavar="HZ", help="48000 (default) or 44100")
+    parser.add_argument("--format", metavar="NAME", help="wav24 or wav32 for a .wav; default: what the suffix says")
     options.add_device(parser)
-    parser.add_argument("--json", action="store_true", help="answer as JSON: status, output, error, seeds, metrics")
+    parser.add_argument("--json", action="store_true", help="answer as JSON: status, output, error, seeds, and more")
 
 
 def _generate(arguments: argparse.Namespace) -> None:

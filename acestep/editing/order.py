@@ -17,6 +17,7 @@ from acestep.tasks import Region, Task, is_own
 MATCHING = "matching"  # an accompaniment in the style the caption says, or the voice suggests
 BEGIN, END, BOTH, MIDDLE = "extend_start", "extend_end", "extend_both", "inpaint_middle"
 _ALL = "all"
+FIRST_SAMPLE_S = 1e-6  # less than half a sample behind 0: as a region's start the same place, but given
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +166,7 @@ def _tracks(params: GenerationParams, task: Task) -> tuple[str, ...]:
     if task.tracks_max == 0:
         return ()
     own = params.instruction if is_own(params.instruction) else ""
-    said, named = _parsed(params.track_name), _named_in(own)
+    said, named = _parsed(params.track_name, task), _named_in(own)
     if own and said and set(said) != set(named or said):
         raise UnsupportedError(
             f"track_name {shown(params.track_name)} does not go with the instruction, which names "
@@ -183,14 +184,15 @@ def _tracks(params: GenerationParams, task: Task) -> tuple[str, ...]:
     return tracks
 
 
-def _parsed(text: str) -> tuple[str, ...]:
+def _parsed(text: str, task: Task) -> tuple[str, ...]:
     """Tracks of a comma-separated list, spelled as the models know them."""
-    if text.strip().lower() == _ALL:
+    takes_all = task.tracks_max >= len(TRACK_NAMES)
+    if takes_all and text.strip().lower() == _ALL:
         return TRACK_NAMES
     names = tuple(re.sub(r"[\s_-]+", "_", part.strip().lower()) for part in text.split(",")) if text.strip() else ()
     for index, name in enumerate(names):
         if name not in TRACK_NAMES:
-            raise InputError.unknown("track_name", name, (*TRACK_NAMES, _ALL))
+            raise InputError.unknown("track_name", name, (*TRACK_NAMES, _ALL) if takes_all else TRACK_NAMES)
         if name in names[:index]:
             raise InputError(f"track_name names {name!r} twice.", field="track_name", value=text)
     return names
