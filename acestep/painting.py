@@ -19,6 +19,7 @@ from acestep.audio.limiter import limit_true_peak
 from acestep.constants import LATENT_CHANNELS, SAMPLE_RATE, SAMPLES_PER_FRAME
 from acestep.editing.canvas import Canvas, Pass, frame_count, frame_region, passes
 from acestep.editing.splice import splice
+from acestep.finish import within_full_scale
 from acestep.pieces import Ground, Piece
 from acestep.planner.plan import Plan
 from acestep.progress import Progress, part
@@ -154,4 +155,5 @@ def _put(painting: _Painting, song: Song, one: Pass, request: Request) -> None:
     else:
         made = made / np.float32(max(1.0, peak(made[:, slice(*region)])))
     around = painting.samples[:, low : low + made.shape[1]]
-    painting.samples[:, one.start : one.stop] = splice(around, made, region)[:, slice(*region)]
+    joined = within_full_scale(splice(around, made, region), region)
+    painting.samples[:, one.start : one.stop] = joined[:, slice(*region)]

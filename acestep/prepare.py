@@ -6,6 +6,7 @@ have in common (a prompt, a timbre, a recording) is worked out once. Refuses to 
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -37,6 +38,8 @@ class Preparer:
         self._residency = residency
         self._device, self._dtype = family.placement.device, family.placement.dtype
         self.silence = SilenceLatents(family.silence).to(self._device, self._dtype)
+        self._last_reference: weakref.ref[Tensor] | None = None
+        self._last_timbres: dict[int, Tensor] = {}
 
     def conditions(
         self, pieces: Sequence[Piece], tokens: Sequence[PromptTokens], reference: Tensor | None
@@ -72,12 +75,21 @@ class Preparer:
             return {ids: (encoder.caption_states(ids.text), encoder.lyric_states(ids.lyric)) for ids in set(tokens)}
 
     def _timbres(self, seeds: Sequence[int], reference: Tensor | None) -> dict[int, Tensor]:
-        """Latents ``[1, 750, C]`` of the seeded excerpt of each different seed, or of silence."""
+        """Latents ``[1, 750, C]`` of the seeded excerpt of each different seed, or of silence.
+
+        Those of the last recording are remembered as long as it lives: every pass of a long song hears the same.
+        """
         if reference is None:
             return dict.fromkeys(seeds, self.silence.first(TIMBRE_FRAMES))
-        with self._residency.resident("vae") as vae:
-            excerpts = {seed: timbre_excerpt(reference, seed)[None].to(self._device) for seed in seeds}
-            return {seed: Codec(vae).encode(excerpt).to(self._dtype) for seed, excerpt in excerpts.items()}
+        if self._last_reference is None or self._last_reference() is not reference:
+            self._last_reference, self._last_timbres = weakref.ref(reference), {}
+        missing = set(seeds) - self._last_timbres.keys()
+        if missing:
+            with self._residency.resident("vae") as vae:
+                for seed in missing:
+                    excerpt = timbre_excerpt(reference, seed)[None].to(self._device)
+                    self._last_timbres[seed] = Codec(vae).encode(excerpt).to(self._dtype)
+        return self._last_timbres
 
     def _source(self, model: AceStepModel, piece: Piece, heard: dict[int, Tensor]) -> Tensor:
         """Source latents ``[1, T, C]``: what the plan's codes spell, what is heard of a recording, else silence."""

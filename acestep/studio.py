@@ -16,6 +16,7 @@ from torch import Tensor
 from acestep.constants import SAMPLE_RATE
 from acestep.editing.canvas import Canvas, Pass, frame_count, frame_region, lay_out
 from acestep.editing.mixing import matched, mixed, only_within, without
+from acestep.finish import brought_below
 from acestep.meters import Meters
 from acestep.painting import paint
 from acestep.pieces import Ground, Piece
@@ -23,7 +24,7 @@ from acestep.planner.plan import Plan
 from acestep.progress import Progress, part
 from acestep.render import Renderer, Rendering, Song, new_songs
 from acestep.request import Request
-from acestep.takes import Performance, Take, laid_out
+from acestep.takes import Ceiling, Performance, Take, laid_out
 from acestep.tasks import EXTRACTION, Source, instruction_for
 
 ROWS_MAX = 12  # of a batch: all tracks of one song
@@ -92,7 +93,7 @@ class _Studio:
         if edit.remainder:
             count = len(tracks)
             groups = [takes[first : first + count] for first in range(0, len(takes), count)]
-            takes = [take for group in groups for take in (*group, self._remainder(group))]
+            takes = [take for group in groups for take in self._with_remainder(group)]
         return Performance(tuple(takes), rendering)
 
     def with_voice(self, progress: Progress | None) -> Performance:
@@ -112,7 +113,7 @@ class _Studio:
         ]
         songs, rendering = self._play(pieces, part(progress, VOICE_SHARE, 1.0))
         takes = tuple(
-            self._take(song, self._under(self._cut(voice), self._cut(song)))
+            self._take(song, self._under(self._cut(voice), self._cut(song)), Ceiling.MIX)
             for voice, song in zip(voices, songs, strict=True)
         )
         return Performance(takes, rendering)
@@ -161,17 +162,18 @@ class _Studio:
         for region in self.canvas.regions:
             sound = only_within(sound, region, SAMPLE_RATE)
         if self.request.edit.mix:
-            sound = mixed(self.source, [sound], SAMPLE_RATE)
+            return self._take(song, mixed(self.source, [sound], SAMPLE_RATE), Ceiling.MIX)
         return self._take(song, sound)
 
-    def _remainder(self, takes: Sequence[Take]) -> Take:
-        """The recording without some tracks."""
+    def _with_remainder(self, takes: Sequence[Take]) -> tuple[Take, ...]:
+        """Tracks, and the recording without them."""
         rest = without(self.source, [take.samples for take in takes])
         few = len(takes) <= _NAMED_MAX
-        return replace(takes[-1], samples=rest, track="without_" + "_".join(t.track for t in takes) if few else REST)
+        track = "without_" + "_".join(take.track for take in takes) if few else REST
+        return brought_below([*takes, replace(takes[-1], samples=rest, track=track)], self.request)
 
-    def _take(self, song: Song, sound: np.ndarray) -> Take:
-        return Take(song, song.plan, sound, song.piece.track)
+    def _take(self, song: Song, sound: np.ndarray, ceiling: Ceiling = Ceiling.SONG) -> Take:
+        return Take(song, song.plan, sound, song.piece.track, ceiling=ceiling)
 
     def _cut(self, song: Song) -> np.ndarray:
         return song.waveform.numpy()[:, : self.canvas.samples]

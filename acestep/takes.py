@@ -6,12 +6,27 @@ In: values of earlier stages. Out: a ``Take``. Refuses to know files and how it 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 
 import numpy as np
 
 from acestep.editing.canvas import Canvas
 from acestep.planner.plan import Plan
 from acestep.render import Rendering, Song
+
+
+class Ceiling(Enum):
+    """How a take comes below the ceiling.
+
+    Attributes:
+        SONG: it is new, so a song that is too loud may be turned down as a whole.
+        MIX: it is as loud as a recording, and stays so: only its peaks are turned down.
+        PARTS: it is one of several that add up to a recording, and was brought below together with the others.
+    """
+
+    SONG = "song"
+    MIX = "mix"
+    PARTS = "parts"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,6 +56,7 @@ class Take:
         samples: float32 ``[2, S]`` at 48 kHz.
         track: the one track it is, or what it lacks, or "".
         kept: what of it is to stay as it is, or None.
+        ceiling: how it comes below the ceiling.
     """
 
     song: Song
@@ -48,6 +64,7 @@ class Take:
     samples: np.ndarray
     track: str = ""
     kept: Kept | None = None
+    ceiling: Ceiling = Ceiling.SONG
 
     @property
     def seed(self) -> int:

@@ -13,7 +13,6 @@ import math
 from collections.abc import Iterator
 
 import numpy as np
-import soxr
 
 from acestep.audio.resample import pieces
 from acestep.constants import SAMPLE_RATE
@@ -70,6 +69,8 @@ def intersample_peaks(samples: np.ndarray) -> np.ndarray:
     Returns:
         float32 ``[S]``.
     """
+    import soxr  # the rest of this module runs where soxr is not
+
     length = samples.shape[1]
     fine = np.stack([soxr.resample(channel, 1, OVERSAMPLING, "HQ") for channel in samples])  # [channels, 4 S]
     gaps = np.abs(fine[:, : length * OVERSAMPLING]).max(axis=0).reshape(length, OVERSAMPLING).max(axis=1)  # [S]

@@ -14,7 +14,7 @@ Refuses to know songs, files and loudness targets.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -48,21 +48,42 @@ def limit_true_peak(
         region, loudest = (0, samples.shape[1]), peak(samples)
         source = samples / np.float32(loudest) if loudest > 1.0 else samples
     limited = source.copy()
-    for start, gain in _gain_blocks(source, from_db(ceiling_db), region, round(REACH_S * sample_rate)):
+    for start, gain in _gain_blocks([source], from_db(ceiling_db), region, round(REACH_S * sample_rate)):
         limited[:, start : start + len(gain)] *= gain
     return limited
 
 
+def limit_together(
+    parts: Sequence[np.ndarray], ceiling_db: float = CEILING_DB, sample_rate: int = SAMPLE_RATE
+) -> list[np.ndarray]:
+    """Bring each of several waveforms below a ceiling by one gain for all of them, so that they go on adding up.
+
+    Args:
+        parts: finite float32 ``[channels, S]`` each, of one shape. Only step 2 acts.
+        ceiling_db: highest allowed true peak in dBTP, at most 0.
+        sample_rate: in Hz.
+
+    Returns:
+        New float32 arrays ``[channels, S]``.
+    """
+    limited = [part.copy() for part in parts]
+    everything = (0, parts[0].shape[1])
+    for start, gain in _gain_blocks(parts, from_db(ceiling_db), everything, round(REACH_S * sample_rate)):
+        for part in limited:
+            part[:, start : start + len(gain)] *= gain
+    return limited
+
+
 def _gain_blocks(
-    samples: np.ndarray, ceiling: float, region: tuple[int, int], reach: int
+    parts: Sequence[np.ndarray], ceiling: float, region: tuple[int, int], reach: int
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """``(start, gain [n])`` for each block of the region that needs any reduction."""
+    """``(start, gain [n])`` for each block of the region in which any of ``parts`` needs a reduction."""
     first, last = region
     margin = 2 * reach
     for start in range(first, last, BLOCK_SAMPLES):
         stop = min(start + BLOCK_SAMPLES, last)
         left, right = max(first, start - margin), min(last, stop + margin)
-        needed = _needed_gain(samples, ceiling, left, right)  # [right - left]
+        needed = np.minimum.reduce([_needed_gain(part, ceiling, left, right) for part in parts])  # [right - left]
         if needed.min() < 1.0:
             gain = _smooth_gain(needed, reach)
             yield start, gain[start - left : stop - left].astype(np.float32)

@@ -75,7 +75,7 @@ def splice(
     """
     _check(source, generated, region)
     result = source.copy()
-    _replace(result, generated, region, _Spans.at(sample_rate))
+    splice_into(result, generated, region, sample_rate)
     return result
 
 
@@ -105,9 +105,17 @@ def resample_spliced(
     if from_rate == to_rate:
         return spliced, region
     result = resample(source, from_rate, to_rate)
-    region = _scaled(region, source.shape[1], result.shape[1], from_rate, to_rate)
-    _replace(result, resample(spliced, from_rate, to_rate), region, _Spans.at(to_rate))
+    region = scaled_region(region, source.shape[1], result.shape[1], from_rate, to_rate)
+    splice_into(result, resample(spliced, from_rate, to_rate), region, to_rate)
     return result, region
+
+
+def scaled_region(
+    region: tuple[int, int], length: int, new_length: int, from_rate: int, to_rate: int
+) -> tuple[int, int]:
+    """A region of a timeline at another rate: the first sample at or after each border; an end of it stays one."""
+    start, end = (min(-(-border * to_rate // from_rate), new_length) for border in region)
+    return start, new_length if region[1] == length else end
 
 
 def _check(source: np.ndarray, other: np.ndarray, region: tuple[int, int]) -> None:
@@ -117,14 +125,9 @@ def _check(source: np.ndarray, other: np.ndarray, region: tuple[int, int]) -> No
         raise ValueError(f"{region} is no region of a timeline of {source.shape[1]} samples")
 
 
-def _scaled(region: tuple[int, int], length: int, new_length: int, from_rate: int, to_rate: int) -> tuple[int, int]:
-    """First sample at or after each border; an end of the timeline stays one."""
-    start, end = (min(-(-border * to_rate // from_rate), new_length) for border in region)
-    return start, new_length if region[1] == length else end
-
-
-def _replace(recording: np.ndarray, generated: np.ndarray, region: tuple[int, int], spans: _Spans) -> None:
-    """Put ``generated`` into the region of ``recording``, both ``[channels, S]``, in place, and mend both joins."""
+def splice_into(recording: np.ndarray, generated: np.ndarray, region: tuple[int, int], sample_rate: int) -> None:
+    """``splice`` in place: ``recording`` gets the new music. Both ``[channels, S]``."""
+    spans = _Spans.at(sample_rate)
     start, end = region
     before, after = start > 0, end < recording.shape[1]
     recording[:, start:end] = generated[:, start:end]
