@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from acestep.conditioning.prompt import lyric_prompt, text_prompt
+from acestep.conditioning.text import PromptTokens
 from acestep.constants import LATENT_CHANNELS, TIMBRE_FRAMES
 from acestep.errors import WeightsError
 from acestep.handler import AceStepHandler
@@ -39,6 +40,7 @@ from acestep.training.train_dit import Lessons, make_lessons, train_dit
 from acestep.training.train_fsq import SemanticCodec, audible_weights, train_fsq
 from acestep.training.train_lm import train_lm
 from acestep.training.train_vae import finish_vae, finished_vae, train_vae
+from acestep.training.truth import FRAME_FACTS, SONG_FACTS
 
 from soundfont_support import write_soundfont
 
@@ -144,11 +146,17 @@ def test_every_task_is_drawn_and_asked_for_in_its_words(songs: list[LatentSong],
     assert all(len(example.target) == len(song.latents(MIX)) for example in drawn)
 
 
+def asked(target: torch.Tensor, tokens: PromptTokens, **differs: object) -> Example:
+    """A song to make, with nothing to hear but what is given."""
+    silent = {"source": None, "region": None, "semantic": False, "reference": None, "facts": None}
+    return Example(**{"target": target, "tokens": tokens, "words": torch.zeros(SONG_FACTS), **silent, **differs})
+
+
 def test_context_shows_what_a_task_may_see(songs: list[LatentSong], lessons: Lessons) -> None:
     song = next(song for song in songs if song.stems)
     mix, tokens = song.latents(MIX), lessons.tokenizer("a", "b")
     network = EmbeddedModel(lessons.tokenizer.size).eval()
-    example = Example(mix, mix, (60, 120), False, tokens, None)
+    example = asked(mix, tokens, source=mix, region=(60, 120))
     with torch.no_grad():
         source, mask = network.batch([example], lessons.silence).context[0].chunk(2, dim=-1)
     assert torch.equal(mask[:, 0], region_mask(len(mix), (60, 120)))
@@ -170,8 +178,7 @@ def test_training_conditions_are_those_of_inference(songs: list[LatentSong], les
     mixes = [song.latents(MIX) for song in songs[:2]]
     reference = mixes[1].repeat(9, 1)[:TIMBRE_FRAMES]
     examples = [
-        Example(mix, None, None, False, ids, timbre)
-        for mix, ids, timbre in zip(mixes, tokens, (None, reference), strict=True)
+        asked(mix, ids, reference=timbre) for mix, ids, timbre in zip(mixes, tokens, (None, reference), strict=True)
     ]
     with torch.no_grad():
         batch = network.batch(examples, lessons.silence)
@@ -216,7 +223,7 @@ def test_the_transformer_learns_one_song_by_heart(lessons: Lessons, songs: list[
     network = EmbeddedModel(lessons.tokenizer.size)
     begin_as_identity(network.model)
     mix = songs[0].latents(MIX)[:60]
-    batch_of = Example(mix, None, None, False, lessons.tokenizer("x", "y"), None)
+    batch_of = asked(mix, lessons.tokenizer("x", "y"))
     optimiser = torch.optim.Adam([p for p in network.parameters() if p.requires_grad], 1e-3)
     losses = []
     for step in range(60):
@@ -228,6 +235,41 @@ def test_the_transformer_learns_one_song_by_heart(lessons: Lessons, songs: list[
         losses.append(loss.item())
     assert losses[0] == pytest.approx(1 + mix.square().mean().item(), rel=0.1)  # of a velocity of zero
     assert sum(losses[-4:]) < 0.6 * sum(losses[:4])
+
+
+def test_what_the_networks_know_reaches_text_encoder_and_detokenizer(
+    lessons: Lessons, songs: list[LatentSong]
+) -> None:
+    """The song's facts teach the text encoder; the frames' facts the transformer; a cover its detokenizer."""
+    torch.manual_seed(0)
+    network = EmbeddedModel(lessons.tokenizer.size)
+    mix, facts = songs[0].latents(MIX)[:60], torch.rand(60, FRAME_FACTS)
+    examples = [
+        asked(mix, lessons.tokenizer("x", "y"), source=mix, semantic=True, facts=facts),
+        asked(mix, lessons.tokenizer("longer words", "y")),
+    ]
+    captions = network.captions(examples)
+    assert [len(states) for states in captions] == [len(example.tokens.text) for example in examples]
+    batch = network.batch(examples, lessons.silence, captions)
+    with network.overheard() as tokens:
+        flow = flow_loss(network.model, batch)
+    assert [part.shape for part in tokens] == [(2, 30, network.model.config.hidden_size)]
+    network.words_error(captions, examples).backward(retain_graph=True)
+    assert network.text.embed_tokens.weight.grad.abs().sum() > 0
+    assert network.model.decoder.proj_in[1].weight.grad is None
+    network.facts_error(tokens[0], examples).backward(retain_graph=True)
+    assert network.model.decoder.proj_in[1].weight.grad.abs().sum() > 0
+    flow.backward()
+    assert network.model.detokenizer.proj_out.weight.grad.abs().sum() > 0
+    assert all(weight.grad is None for weight in network.model.tokenizer.parameters())
+    assert network.facts_error(tokens[0][1:], examples[1:]) == 0.0, "a track alone is no whole song"
+
+
+def test_louder_channels_count_more() -> None:
+    batch = FlowBatch(torch.zeros(1, 2, 2), torch.zeros(1, 2, 4), torch.zeros(1, 1, 1), None, (1,))
+    made = torch.tensor([[[1.0, 2.0], [9.0, 9.0]]])
+    assert masked_error(made, batch.target, frame_mask(batch)) == 2.5
+    assert masked_error(made, batch.target, frame_mask(batch) * torch.tensor([1.5, 0.5])) == (1.5 + 2.0) / 2
 
 
 def test_channels_count_as_they_are_heard(family: Path) -> None:

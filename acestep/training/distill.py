@@ -80,6 +80,7 @@ def distill(
     if not (folder / CHECKPOINT).is_file():
         student.load_state_dict(weights)
     student.text.requires_grad_(False)
+    student.model.detokenizer.requires_grad_(False)
     Trainer(student.to(device), DistillLoss(teacher, lessons, guidance), settings, folder).run(budget)
 
 

@@ -1,13 +1,16 @@
 """The embedded family as one module to train: transformer, condition encoder and text encoder together.
 
-In: ``Example``s. Out: a ``FlowBatch``: prompts embedded, conditions packed, songs padded. Refuses to know files.
+In: ``Example``s. Out: a ``FlowBatch``: prompts embedded, conditions packed, songs padded; and how much text encoder
+and the middle of the transformer know of what is true of the songs. Refuses to know files.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import Qwen3Config, Qwen3Model
@@ -20,10 +23,15 @@ from acestep.models.encoders import mask_if_padded, pack
 from acestep.training.examples import Example, region_mask
 from acestep.training.learn.flow import FlowBatch
 from acestep.training.sizes import LANGUAGE_MODEL, TRANSFORMER
+from acestep.training.truth import FRAME_FACTS, SONG_FACTS
 
 
 class EmbeddedModel(nn.Module):
-    """What the DiT trainer trains. Tokenizer and detokenizer of the semantic codes are part of it, and frozen.
+    """What the DiT trainer trains.
+
+    The tokenizer of the semantic codes is part of it, and frozen; the detokenizer learns to say what the transformer
+    needs. The ears are for training alone: ``song_ear`` hears the mean of the caption's states, ``frame_ear`` the
+    tokens in the middle of the transformer.
 
     Args:
         vocabulary: tokens of the text encoder.
@@ -34,41 +42,81 @@ class EmbeddedModel(nn.Module):
         super().__init__()
         self.model = AceStepModel(AceStepConfig.from_dict({**TRANSFORMER, **variant(distilled)}))
         self.text = Qwen3Model(Qwen3Config(**LANGUAGE_MODEL, vocab_size=vocabulary, attn_implementation="sdpa"))
-        for part in (self.model.tokenizer, self.model.detokenizer):
-            part.requires_grad_(False)
+        self.model.tokenizer.requires_grad_(False)
+        config = self.model.config
+        self.song_ear = nn.Linear(self.text.config.hidden_size, SONG_FACTS)
+        self.frame_ear = nn.Linear(config.hidden_size, config.patch_size * FRAME_FACTS)
 
-    def batch(self, examples: Sequence[Example], silence: Tensor) -> FlowBatch:
+    @contextmanager
+    def overheard(self) -> Iterator[list[Tensor]]:
+        """The tokens ``[B, N, D]`` in the middle of the transformer, forward after forward, inside the block."""
+        seen: list[Tensor] = []
+        layers = self.model.decoder.layers
+        hook = layers[len(layers) // 2].register_forward_hook(lambda _layer, _given, tokens: seen.append(tokens))
+        try:
+            yield seen
+        finally:
+            hook.remove()
+
+    def facts_error(self, tokens: Tensor, examples: Sequence[Example]) -> Tensor:
+        """Cross-entropy of what tokens ``[B, N, D]`` tell about the songs; 0 if no example is a whole one."""
+        told = self.frame_ear(tokens).unflatten(-1, (-1, FRAME_FACTS)).flatten(1, 2)  # [B, 2 N, FRAME_FACTS]
+        heard = [
+            F.binary_cross_entropy_with_logits(logits[: len(example.facts)], example.facts.to(logits))
+            for logits, example in zip(told, examples, strict=True)
+            if example.facts is not None
+        ]
+        return torch.stack(heard).mean() if heard else told.new_zeros(())
+
+    def words_error(self, captions: Sequence[Tensor], examples: Sequence[Example]) -> Tensor:
+        """Cross-entropy of what captions, ``[L, D]`` each, tell about the songs."""
+        told = self.song_ear(torch.stack([states.mean(0) for states in captions]))
+        return F.binary_cross_entropy_with_logits(told, torch.stack([one.words for one in examples]).to(told))
+
+    def captions(self, examples: Sequence[Example]) -> list[Tensor]:
+        """The text encoder's states of every caption, ``[L, D]`` each."""
+        text, mask = self._ids([example.tokens.text for example in examples])
+        states = self.text(input_ids=text, use_cache=False).last_hidden_state  # causal: no padding is seen
+        return [row[known] for row, known in zip(states, mask, strict=True)]
+
+    def batch(
+        self, examples: Sequence[Example], silence: Tensor, captions: Sequence[Tensor] | None = None
+    ) -> FlowBatch:
         """Examples as one batch on this module's device.
 
         Args:
             silence: latents of silence ``[1, frames, C]``.
+            captions: their ``captions``, if they are known.
         """
         device = self.model.null_condition_emb.device
         quiet = SilenceLatents(silence.to(device))
         contexts = [self._context(example, quiet) for example in examples]
         target = pad_sequence([example.target.to(device) for example in examples], batch_first=True)
-        states, mask = self._conditions(examples, quiet)
+        states, mask = self._conditions(examples, quiet, captions or self.captions(examples))
         frames = [len(example.target) for example in examples]
         return FlowBatch(target, pad_sequence(contexts, batch_first=True), states, mask, frames)
 
-    @torch.no_grad()
     def _context(self, example: Example, quiet: SilenceLatents) -> Tensor:
         """Source beside mask, ``[T, 2 C]``; what is to be made is silent in a source that is given."""
         frames = len(example.target)
         silent = quiet.first(frames)[0]
         source = silent if example.source is None else example.source.to(silent)
         if example.semantic:
-            source = self.model.semantic_round_trip(source[None], quiet.first(TIMBRE_FRAMES))[0]
+            with torch.no_grad():
+                codes = self.model.latents_to_codes(source[None], quiet.first(TIMBRE_FRAMES))
+            source = self.model.codes_to_latents(codes)[0, :frames]
         mask = region_mask(frames, example.region).to(silent)[:, None]
         if example.region is not None:
             source = torch.where(mask > 0, silent, source)
         return torch.cat([source, mask.expand_as(source)], dim=-1)
 
-    def _conditions(self, examples: Sequence[Example], quiet: SilenceLatents) -> tuple[Tensor, Tensor]:
+    def _conditions(
+        self, examples: Sequence[Example], quiet: SilenceLatents, captions: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor]:
         encoder = self.model.encoder
-        text, text_mask = self._ids([example.tokens.text for example in examples])
+        caption = pad_sequence(captions, batch_first=True)
+        text_mask = _lengths_mask([len(states) for states in captions], caption.device)
         lyric, lyric_mask = self._ids([example.tokens.lyric for example in examples])
-        caption = self.text(input_ids=text, use_cache=False).last_hidden_state  # causal: no padding is seen
         lyrics = encoder.lyric_encoder(self.text.get_input_embeddings()(lyric), lyric_mask)
         timbre = self._timbres(examples, quiet)[:, None]  # [B, 1, E]
         sequence = torch.cat([lyrics, timbre, encoder.text_projector(caption)], dim=1)
@@ -90,9 +138,12 @@ class EmbeddedModel(nn.Module):
         """Ids ``[B, L]`` padded on the right, and their mask."""
         device = self.model.null_condition_emb.device
         rows = [torch.tensor(ids, device=device) for ids in sequences]
-        lengths = torch.tensor([len(row) for row in rows], device=device)
-        ids = pad_sequence(rows, batch_first=True)
-        return ids, torch.arange(ids.shape[1], device=device) < lengths[:, None]
+        return pad_sequence(rows, batch_first=True), _lengths_mask([len(row) for row in rows], device)
+
+
+def _lengths_mask(lengths: Sequence[int], device: torch.device) -> Tensor:
+    """``[B, L]``, True at the first ``lengths``."""
+    return torch.arange(max(lengths), device=device) < torch.tensor(lengths, device=device)[:, None]
 
 
 def variant(distilled: bool) -> dict[str, object]:

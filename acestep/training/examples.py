@@ -28,6 +28,7 @@ from acestep.tasks import (
     with_tracks,
 )
 from acestep.training.latents import MIX, REST, STEM, LatentSong
+from acestep.training.truth import frame_facts, song_facts
 
 NO_METADATA, NO_FIELD = 0.2, 0.12  # chance that all, or one of the metadata is left open
 REFERENCE_CHANCE = 0.15
@@ -47,6 +48,8 @@ class Example:
         semantic: the source goes through the semantic codes first.
         tokens: of both prompts.
         reference: latents ``[750, C]`` of a recording whose timbre to take; None is silence.
+        facts: what is true of the target, ``[T, FRAME_FACTS]``; None where it is not a whole song.
+        words: what is true of the song that the prompts speak of, ``[SONG_FACTS]``.
     """
 
     target: Tensor
@@ -55,17 +58,20 @@ class Example:
     semantic: bool
     tokens: PromptTokens
     reference: Tensor | None
+    facts: Tensor | None
+    words: Tensor
 
 
 @dataclass(frozen=True, slots=True)
 class _Sight:
-    """What one task shows and wants: target, source, frames to make, instruction."""
+    """What one task shows and wants: target, source, frames to make, instruction; whether that is a whole song."""
 
     target: Tensor
     source: Tensor | None
     instruction: str
     region: Region | None = None
     semantic: bool = False
+    whole: bool = True
 
 
 def draw_example(song: LatentSong, rng: np.random.Generator, tokenizer: PromptTokenizer) -> Example:
@@ -77,7 +83,9 @@ def draw_example(song: LatentSong, rng: np.random.Generator, tokenizer: PromptTo
     plan = _plan(song, rng)
     tokens = tokenizer(text_prompt(plan, sight.instruction), lyric_prompt(plan))
     reference = _reference(song) if rng.random() < REFERENCE_CHANCE else None
-    return Example(sight.target, sight.source, sight.region, sight.semantic, tokens, reference)
+    facts = torch.from_numpy(frame_facts(song.record.seed, len(sight.target))) if sight.whole else None
+    words = torch.from_numpy(song_facts(song.record))
+    return Example(sight.target, sight.source, sight.region, sight.semantic, tokens, reference, facts, words)
 
 
 def _text2music(song: LatentSong, rng: np.random.Generator) -> _Sight:  # noqa: ARG001 - as every task
@@ -101,12 +109,13 @@ def _repaint(song: LatentSong, rng: np.random.Generator) -> _Sight:
 def _lego(song: LatentSong, rng: np.random.Generator) -> _Sight:
     track = str(rng.choice(song.stems))
     instruction = with_tracks(LEGO_INSTRUCTION, (track,))
-    return _Sight(song.latents(STEM, track), song.latents(REST, track), instruction)
+    return _Sight(song.latents(STEM, track), song.latents(REST, track), instruction, whole=False)
 
 
 def _extract(song: LatentSong, rng: np.random.Generator) -> _Sight:
     track = str(rng.choice(song.stems))
-    return _Sight(song.latents(STEM, track), song.latents(MIX), with_tracks(EXTRACT_INSTRUCTION, (track,)))
+    instruction = with_tracks(EXTRACT_INSTRUCTION, (track,))
+    return _Sight(song.latents(STEM, track), song.latents(MIX), instruction, whole=False)
 
 
 def _complete(song: LatentSong, rng: np.random.Generator) -> _Sight:
@@ -116,8 +125,8 @@ def _complete(song: LatentSong, rng: np.random.Generator) -> _Sight:
 
 
 _TASKS: tuple[tuple[Callable[[LatentSong, np.random.Generator], _Sight], float, bool], ...] = (
-    (_text2music, 0.52, False),  # share, needs stems
-    (_cover, 0.12, False),
+    (_text2music, 0.32, False),  # share, needs stems
+    (_cover, 0.32, False),  # and songs that a planner planned
     (_repaint, 0.14, False),
     (_lego, 0.08, True),
     (_extract, 0.08, True),

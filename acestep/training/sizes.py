@@ -26,7 +26,7 @@ TRANSFORMER = {
     "num_timbre_encoder_hidden_layers": 1,
     "num_attention_pooler_hidden_layers": 1,
     "fsq_dim": 144,
-    "fsq_input_levels": [8, 5, 5, 5],
+    "fsq_input_levels": [2] * 10,  # a few many-valued digits learn worse than many bits
 }
 LANGUAGE_MODEL = {
     "hidden_size": TEXT_WIDTH,

@@ -17,17 +17,19 @@ from torch import Tensor
 from acestep.conditioning.text import PromptTokenizer
 from acestep.constants import AUDIO_CHANNELS, SAMPLE_RATE, TIMBRE_SECONDS
 from acestep.training.embedded import EmbeddedModel
-from acestep.training.examples import draw_example
+from acestep.training.examples import Example, draw_example
 from acestep.training.latents import LatentSong, LatentSongs
 from acestep.training.learn.command import budget_of, settings_of, trainer_parser
 from acestep.training.learn.flow import FlowBatch, begin_as_identity, flow_loss
-from acestep.training.learn.trainer import CHECKPOINT, Budget, Figures, Settings, Trainer, averaged_weights
+from acestep.training.learn.trainer import CHECKPOINT, Budget, Figures, Settings, Trainer
 from acestep.training.sizes import VOCABULARY
+from acestep.training.train_fsq import audible_weights, semantic_weights
 from acestep.training.train_vae import finished_vae
 from acestep.training.vocabulary import learn_vocabulary
 
 NEIGHBOURS = 4  # songs of a batch are drawn from this many times as many of about the same length
 VOCABULARY_SEED = 0
+FACTS_WEIGHT, WORDS_WEIGHT = 0.5, 0.5  # beside a velocity error of about 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ class Lessons:
         songs: in order of length.
         tokenizer: of the prompts.
         silence: latents of silence ``[1, 750, C]``.
+        weights: of the latent channels ``[C]``, mean 1.
         size: songs per batch.
         seed: of everything drawn.
     """
@@ -45,24 +48,34 @@ class Lessons:
     songs: list[LatentSong]
     tokenizer: PromptTokenizer
     silence: Tensor
+    weights: Tensor
     size: int
     seed: int
 
     def batch(self, network: EmbeddedModel, step: int) -> FlowBatch:
         """The batch of one micro step."""
+        return network.batch(self.examples(step), self.silence)
+
+    def examples(self, step: int) -> list[Example]:
+        """The songs and tasks of one micro step."""
         rng = np.random.default_rng([self.seed, step])
         span = min(NEIGHBOURS * self.size, len(self.songs))
         start = int(rng.integers(len(self.songs) - span + 1))
         chosen = rng.choice(span, self.size, replace=self.size > span)
-        examples = [draw_example(self.songs[start + int(index)], rng, self.tokenizer) for index in chosen]
-        return network.batch(examples, self.silence)
+        return [draw_example(self.songs[start + int(index)], rng, self.tokenizer) for index in chosen]
 
 
 def make_lessons(songs: LatentSongs, vae_run: Path, size: int, seed: int) -> Lessons:
     """Everything the transformer learns from."""
     ordered = sorted(songs.songs, key=lambda song: song.record.duration)
     tokenizer = PromptTokenizer(learn_vocabulary(VOCABULARY, VOCABULARY_SEED))
-    return Lessons(ordered, tokenizer, silence_latents(vae_run), size, seed)
+    return Lessons(ordered, tokenizer, silence_latents(vae_run), channel_weights(vae_run), size, seed)
+
+
+def channel_weights(vae_run: Path) -> Tensor:
+    """How much the error of each latent channel counts ``[C]``, mean 1: by the amplitude that it is heard with."""
+    amplitude = audible_weights(finished_vae(vae_run)).sqrt()
+    return (amplitude / amplitude.mean()).detach()
 
 
 @torch.inference_mode()
@@ -73,12 +86,20 @@ def silence_latents(vae_run: Path) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class DitLoss:
-    """The flow-matching loss of a micro step."""
+    """The flow-matching loss of a micro step, and how far the network knows what is true of the songs."""
 
     lessons: Lessons
 
     def __call__(self, network: EmbeddedModel, step: int) -> tuple[Tensor, Figures]:
-        return flow_loss(network.model, self.lessons.batch(network, step)), {}
+        lessons = self.lessons
+        examples = lessons.examples(step)
+        captions = network.captions(examples)
+        batch = network.batch(examples, lessons.silence, captions)
+        with network.overheard() as tokens:
+            flow = flow_loss(network.model, batch, lessons.weights.to(batch.target.device))
+        facts, words = network.facts_error(tokens[0], examples), network.words_error(captions, examples)
+        figures = {"flow": flow.item(), "facts": facts.item(), "words": words.item()}
+        return flow + FACTS_WEIGHT * facts + WORDS_WEIGHT * words, figures
 
 
 def new_model(tokens: int, fsq_run: Path, seed: int) -> EmbeddedModel:
@@ -86,7 +107,7 @@ def new_model(tokens: int, fsq_run: Path, seed: int) -> EmbeddedModel:
     torch.manual_seed(seed)
     network = EmbeddedModel(tokens)
     begin_as_identity(network.model)
-    semantic = averaged_weights(fsq_run)
+    semantic = semantic_weights(fsq_run)
     missing, unexpected = network.model.load_state_dict(semantic, strict=False)
     assert not unexpected, unexpected
     assert not {name.split(".")[0] for name in missing} & {"tokenizer", "detokenizer"}, missing

@@ -3,7 +3,8 @@
     python -m acestep.training.train_fsq .cache/latents runs/vae runs/fsq --minutes 10
 
 In: latents of songs, the run of the autoencoder. Out: checkpoints of both halves. The quantizer is trained straight
-through (Mentzer et al., 2023): forward it rounds, backward it does not.
+through (Mentzer et al., 2023): forward it rounds, backward it does not. Ten bits a fifth of a second do not hold a
+waveform: a code also learns to tell what is true of its frames (``truth``), so that it says what a planner can plan.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from acestep.models.config import AceStepConfig
@@ -20,27 +22,49 @@ from acestep.models.fsq import AudioDetokenizer, AudioTokenizer, FiniteScalarQua
 from acestep.models.oobleck import Oobleck
 from acestep.training.latents import MIX, LatentSongs
 from acestep.training.learn.command import budget_of, settings_of, trainer_parser
-from acestep.training.learn.trainer import Budget, Figures, Settings, Trainer
+from acestep.training.learn.trainer import Budget, Figures, Settings, Trainer, averaged_weights
 from acestep.training.sizes import TRANSFORMER
 from acestep.training.train_vae import finished_vae
+from acestep.training.truth import HEARD, frame_facts
 
 CODES = 16  # per excerpt
+FACTS_WEIGHT = 20.0  # of cross-entropies of a quarter, beside a share of the energy
 
 
 class SemanticCodec(nn.Module):
-    """Tokenizer and detokenizer under the names they have in an ``AceStepModel``."""
+    """Tokenizer and detokenizer under the names they have in an ``AceStepModel``, and ears that only training has.
+
+    Attributes:
+        ears: ``pooled`` hears what the tokenizer gathered of a group of frames, ``code`` what the code keeps of it,
+            ``said`` what the detokenizer says of it, which is what a transformer hears.
+    """
 
     def __init__(self, config: AceStepConfig) -> None:
         super().__init__()
         self.tokenizer = AudioTokenizer(config.encoder)
         self.detokenizer = AudioDetokenizer(config.encoder)
+        width, facts = config.encoder.hidden_size, self.tokenizer.pool * HEARD
+        said = nn.Linear(config.encoder.audio_acoustic_hidden_dim, HEARD)
+        self.ears = nn.ModuleDict({"pooled": nn.Linear(width, facts), "code": nn.Linear(width, facts), "said": said})
 
     def forward(self, latents: Tensor) -> Tensor:
         """``[B, K * 5, C]`` there and back, with gradients."""
-        tokenizer = self.tokenizer
-        groups = latents.unflatten(1, (-1, tokenizer.pool))  # [B, K, 5, C]
-        pooled = tokenizer.attention_pooler(tokenizer.audio_acoustic_proj(groups))  # [B, K, D]
-        return self.detokenizer(tokenizer.quantizer.project_out(straight_through(tokenizer.quantizer, pooled)))
+        return self.detokenizer(self.quantized(self.pooled(latents)))
+
+    def pooled(self, latents: Tensor) -> Tensor:
+        """What is gathered of every group of ``[B, K * 5, C]``, ``[B, K, D]``."""
+        groups = latents.unflatten(1, (-1, self.tokenizer.pool))  # [B, K, 5, C]
+        return self.tokenizer.attention_pooler(self.tokenizer.audio_acoustic_proj(groups))
+
+    def quantized(self, pooled: Tensor) -> Tensor:
+        """The codes of ``[B, K, D]`` as vectors of the same shape, with gradients."""
+        quantizer = self.tokenizer.quantizer
+        return quantizer.project_out(straight_through(quantizer, pooled))
+
+    def facts_error(self, ear: str, vectors: Tensor, facts: Tensor) -> Tensor:
+        """Cross-entropy of the facts ``[B, K * 5, HEARD]`` that an ear hears in its vectors."""
+        told = self.ears[ear](vectors)  # [B, K, 5 * HEARD], of what is said [B, K * 5, HEARD]
+        return F.binary_cross_entropy_with_logits(told, facts.view_as(told))
 
 
 def straight_through(quantizer: FiniteScalarQuantizer, pooled: Tensor) -> Tensor:
@@ -53,35 +77,43 @@ def straight_through(quantizer: FiniteScalarQuantizer, pooled: Tensor) -> Tensor
 
 @dataclass(frozen=True, slots=True)
 class FsqLoss:
-    """Mean squared error of latents that went through codes.
+    """Mean squared error of latents that went through codes, and cross-entropy of the facts that the codes tell.
 
     A code has ten bits for 320 numbers: the error counts where it would be heard.
 
     Args:
-        latents: of every training song, ``[T, C]`` each.
+        songs: seed and latents ``[T, C]`` of every training song.
         weights: of the channels ``[C]``, mean 1.
         batch: excerpts per step.
         seed: of the excerpts.
     """
 
-    latents: list[Tensor]
+    songs: list[tuple[int, Tensor]]
     weights: Tensor
     batch: int
     seed: int
 
     def __call__(self, codec: SemanticCodec, step: int) -> tuple[Tensor, Figures]:
         rng = np.random.default_rng([self.seed, step])
-        excerpts = torch.stack([self._excerpt(rng, codec.tokenizer.pool * CODES) for _ in range(self.batch)])
-        excerpts = excerpts.to(next(codec.parameters()).device)
+        drawn = [self._excerpt(rng, codec.tokenizer.pool * CODES) for _ in range(self.batch)]
+        excerpts, facts = (torch.stack(of).to(next(codec.parameters()).device) for of in zip(*drawn, strict=True))
         weights = self.weights.to(excerpts)
-        error = ((codec(excerpts) - excerpts).square() * weights).mean()
+        pooled = codec.pooled(excerpts)
+        quantized = codec.quantized(pooled)
+        said = codec.detokenizer(quantized)
+        error = ((said - excerpts).square() * weights).mean()
         spread = ((excerpts - excerpts.mean((0, 1))).square() * weights).mean()
-        return error, {"explained": 1 - error.item() / spread.item()}
+        heard = {"pooled": pooled, "code": quantized, "said": said}
+        errors = {ear: codec.facts_error(ear, vectors, facts) for ear, vectors in heard.items()}
+        figures = {f"facts_{ear}": one.item() for ear, one in errors.items()}
+        loss = error / spread + FACTS_WEIGHT * torch.stack([*errors.values()]).sum()
+        return loss, {"explained": 1 - error.item() / spread.item(), **figures}
 
-    def _excerpt(self, rng: np.random.Generator, frames: int) -> Tensor:
-        song = self.latents[int(rng.integers(len(self.latents)))]
-        start = int(rng.integers(len(song) - frames + 1))
-        return song[start : start + frames]
+    def _excerpt(self, rng: np.random.Generator, frames: int) -> tuple[Tensor, Tensor]:
+        """Latents ``[frames, C]`` and facts ``[frames, HEARD]``."""
+        seed, latents = self.songs[int(rng.integers(len(self.songs)))]
+        part = slice(start := int(rng.integers(len(latents) - frames + 1)), start + frames)
+        return latents[part], torch.from_numpy(frame_facts(seed, len(latents))[part, :HEARD])
 
 
 def audible_weights(vae: Oobleck) -> Tensor:
@@ -98,9 +130,18 @@ def train_fsq(
     """Train, or go on."""
     torch.manual_seed(settings.seed)
     codec = SemanticCodec(AceStepConfig.from_dict(TRANSFORMER)).to(device)
-    latents = [song.latents(MIX) for song in songs.songs]
+    latents = [(song.record.seed, song.latents(MIX)) for song in songs.songs]
     weights = audible_weights(finished_vae(vae_run))
     Trainer(codec, FsqLoss(latents, weights, batch, settings.seed), settings, folder).run(budget)
+
+
+def semantic_weights(folder: Path) -> dict[str, Tensor]:
+    """Tokenizer and detokenizer of a run, as they are called in an ``AceStepModel``.
+
+    Raises:
+        WeightsError: the folder holds no checkpoint.
+    """
+    return {name: weight for name, weight in averaged_weights(folder).items() if not name.startswith("ears.")}
 
 
 def main(argv: list[str] | None = None) -> None:

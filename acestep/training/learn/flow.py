@@ -81,14 +81,20 @@ def frame_mask(batch: FlowBatch) -> Tensor:
 
 
 def masked_error(made: Tensor, wanted: Tensor, mask: Tensor) -> Tensor:
-    """Mean squared error over real frames."""
-    return ((made.float() - wanted.float()).square() * mask).sum() / (mask.sum() * made.shape[-1])
+    """Mean squared error of ``[B, T, C]``, weighted by ``mask`` ``[B, T, 1 or C]``, 0 where no frame is real."""
+    mask = mask.expand_as(made)
+    return ((made.float() - wanted.float()).square() * mask).sum() / mask.sum()
 
 
-def flow_loss(model: AceStepModel, batch: FlowBatch) -> Tensor:
-    """The flow-matching loss of a batch; noise, levels and dropout come from torch's generators."""
+def flow_loss(model: AceStepModel, batch: FlowBatch, weights: Tensor | None = None) -> Tensor:
+    """The flow-matching loss of a batch; noise, levels and dropout come from torch's generators.
+
+    Args:
+        weights: how much the error of each latent channel counts, ``[C]``, mean 1; None is all alike.
+    """
     level = draw_levels(len(batch.target), batch.target.device)
     noise = torch.randn_like(batch.target)
     told = forget_some(model, batch.states)
     made = velocity(model, noisy(batch.target, level, noise), level, batch, told)
-    return masked_error(made, noise - batch.target, frame_mask(batch))
+    mask = frame_mask(batch) if weights is None else frame_mask(batch) * weights
+    return masked_error(made, noise - batch.target, mask)
