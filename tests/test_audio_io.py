@@ -56,12 +56,12 @@ while True:
 
 def test_a_file_exchanged_for_a_pipe_while_it_is_opened_cannot_hold_us(tmp_path: Path) -> None:
     (tmp_path / "kept.wav").write_bytes(stored("WAV", "PCM_16", seconds=0.2))
-    possible = {"read", "does not exist", "is not a file", "cannot be read (No such file or directory)"}
+    possible = {"read", "does not exist.", "is not a file.", "cannot be read (No such file or directory)."}
     outcomes, enough = set(), time.monotonic() + 2.0
     exchanging = subprocess.Popen([sys.executable, "-c", EXCHANGE], cwd=tmp_path)
     signal.alarm(30)  # ends the test run: nothing gentler ends a wait for a pipe
     try:
-        while not outcomes >= {"read", "does not exist", "is not a file"} or time.monotonic() < enough:
+        while not outcomes >= {"read", "does not exist.", "is not a file."} or time.monotonic() < enough:
             try:
                 read_audio(tmp_path / "song.wav", field="src_audio")
                 outcomes.add("read")
@@ -77,12 +77,12 @@ def test_a_file_exchanged_for_a_pipe_while_it_is_opened_cannot_hold_us(tmp_path:
 @pytest.mark.parametrize("rate", [4000, 384_000])
 def test_other_rates_are_refused(tmp_path: Path, rate: int) -> None:
     message = refused(write(tmp_path / "song.wav", tone(rate), rate))
-    assert message == f"src_audio: 'song.wav' has a sample rate of {rate} Hz; allowed are 8000 to 192000 Hz"
+    assert message == f"src_audio: 'song.wav' has a sample rate of {rate} Hz; allowed are 8000 to 192000 Hz."
 
 
 def test_too_many_channels_are_refused(tmp_path: Path) -> None:
     message = refused(write(tmp_path / "song.wav", tone(RATE, 9, 0.2)))
-    assert message == "src_audio: 'song.wav' has 9 channels; at most 8 are allowed"
+    assert message == "src_audio: 'song.wav' has 9 channels; at most 8 are allowed."
 
 
 def test_too_many_bytes_are_refused(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_too_many_bytes_are_refused(tmp_path: Path) -> None:
 def test_a_file_that_states_a_great_length_is_refused_unread(tmp_path: Path) -> None:
     path = write(tmp_path / "song.wav", tone(RATE, 2, 3.0))
     hopeless = AudioLimits(max_duration_s=2.5, max_decode_s=0.0)  # decoding anything would exceed max_decode_s
-    assert refused(path, hopeless) == "src_audio: 'song.wav' is 3.0 s long; at most 2.5 s are allowed"
+    assert refused(path, hopeless) == "src_audio: 'song.wav' is 3.0 s long; at most 2.5 s are allowed."
     m4a = transcode(path, tmp_path / "song.m4a", "-c:a", "aac")
     assert "is 3.0 s long; at most 2.5 s" in refused(m4a, AudioLimits(max_duration_s=2.5))
 
@@ -194,12 +194,12 @@ def test_cancelling_is_heard_while_ffmpeg_is_busy(slow: Path, chew: Callable[[Pa
 def test_samples_that_are_not_finite_are_refused(tmp_path: Path, bad: float) -> None:
     samples = tone(RATE)
     samples[1, -1] = bad
-    assert refused(write(tmp_path / "song.wav", samples)).endswith("contains samples that are not finite numbers")
+    assert refused(write(tmp_path / "song.wav", samples)).endswith("contains samples that are not finite numbers.")
 
 
 def test_silence_is_refused_only_where_sound_is_required(tmp_path: Path) -> None:
     path = write(tmp_path / "song.wav", np.full((2, RATE), 9e-7, np.float32))
-    assert refused(path, require_sound=True) == "src_audio: 'song.wav' is silent from start to end"
+    assert refused(path, require_sound=True) == "src_audio: 'song.wav' is silent from start to end."
     assert read_audio(path, field="src_audio").duration_s == 1.0
     faint = write(tmp_path / "faint.wav", tone(RATE, seconds=1.0, amplitude=2e-6))
     assert read_audio(faint, field="src_audio", require_sound=True).duration_s == 1.0
@@ -208,17 +208,17 @@ def test_silence_is_refused_only_where_sound_is_required(tmp_path: Path) -> None
 @pytest.mark.parametrize("length", [0, 1, 4799])
 def test_hardly_any_samples_are_refused(tmp_path: Path, length: int) -> None:
     message = refused(write(tmp_path / "song.wav", tone(RATE)[:, :length]))
-    assert message.endswith(f"holds only {length / RATE:.3f} s of sound; at least 0.1 s are needed")
+    assert message.endswith(f"holds only {length / RATE:.3f} s of sound; at least 0.1 s are needed.")
 
 
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "folder.wav").mkdir()
     (tmp_path / "empty.wav").touch()
     os.mkfifo(tmp_path / "pipe.wav")
-    assert refused(tmp_path / "nothing.wav") == "src_audio: 'nothing.wav' does not exist"
-    assert refused(tmp_path / "folder.wav") == "src_audio: 'folder.wav' is not a file"
-    assert refused(tmp_path / "pipe.wav") == "src_audio: 'pipe.wav' is not a file"
-    assert refused(tmp_path / "empty.wav") == "src_audio: 'empty.wav' is empty"
+    assert refused(tmp_path / "nothing.wav") == "src_audio: 'nothing.wav' does not exist."
+    assert refused(tmp_path / "folder.wav") == "src_audio: 'folder.wav' is not a file."
+    assert refused(tmp_path / "pipe.wav") == "src_audio: 'pipe.wav' is not a file."
+    assert refused(tmp_path / "empty.wav") == "src_audio: 'empty.wav' is empty."
     assert "cannot be read (File name too long)" in refused(tmp_path / ("x" * 300))
     assert "does not exist" in refused("a\0b.wav")
 
@@ -234,7 +234,7 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_an_address_given_by_mistake_shows_no_secret(address: str, shown: str) -> None:
-    assert refused(address) == f"src_audio: {shown!r} does not exist"
+    assert refused(address) == f"src_audio: {shown!r} does not exist."
     with pytest.raises(AudioError, match=re.escape(f"{shown!r} does not exist")):
         read_audio(Path(address), field="src_audio")
 

@@ -22,7 +22,7 @@ from edit_support import params_of, run, saved, sounds, tune
 
 TRACKS = ", ".join(TRACK_NAMES)
 ABLE = "choose one of: acestep-v15-base, acestep-v15-xl-base, tiny-base."
-UNREADABLE = "is not audio that can be read (its kind is unknown or its content is damaged)"
+UNREADABLE = "is not audio that can be read (its kind is unknown or its content is damaged)."
 NO_REGION = "repainting_start and repainting_end give no region; say where, in seconds, music is to be made."
 Refusal = tuple[dict[str, object], type[InputError], str, str]  # fields, kind of error, its field, its sentence
 
@@ -100,7 +100,7 @@ REFUSALS: dict[str, Refusal] = {
     ),
     "source that is gone": (
         {"task_type": "cover", "src_audio": "absent.wav"}, AudioError, "src_audio",
-        "src_audio: 'absent.wav' does not exist",
+        "src_audio: 'absent.wav' does not exist.",
     ),
     "source of a new song": (
         {"task_type": "text2music"}, UnsupportedError, "src_audio",
@@ -156,19 +156,19 @@ REFUSALS: dict[str, Refusal] = {
     ),
     "silent source": (
         {"task_type": "repaint", "repainting_end": 0.5, "src_audio": "silent.wav"}, AudioError, "src_audio",
-        "src_audio: 'silent.wav' is silent from start to end",
+        "src_audio: 'silent.wav' is silent from start to end.",
     ),
     "silent reference": (
         {"task_type": "cover", "reference_audio": "silent.wav"}, AudioError, "reference_audio",
-        "reference_audio: 'silent.wav' is silent from start to end",
+        "reference_audio: 'silent.wav' is silent from start to end.",
     ),
     "reference too short": (
         {"task_type": "cover", "reference_audio": "short.wav"}, AudioError, "reference_audio",
-        "reference_audio: 'short.wav' holds only 0.099 s of sound; at least 0.1 s are needed",
+        "reference_audio: 'short.wav' holds only 0.099 s of sound; at least 0.1 s are needed.",
     ),
     "source too short": (
         {"task_type": "extend", "src_audio": "short.wav"}, AudioError, "src_audio",
-        "src_audio: 'short.wav' holds only 0.099 s of sound; at least 0.1 s are needed",
+        "src_audio: 'short.wav' holds only 0.099 s of sound; at least 0.1 s are needed.",
     ),
     "result beyond an hour": (
         {"task_type": "repaint", "repainting_start": -10.0, "repainting_end": 3600.0}, InputError, "repainting_end",
@@ -224,7 +224,7 @@ def test_a_recording_beyond_the_limit_of_its_task(refused: Callable[..., InputEr
     most = 3600 if task in {"repaint", "inpainting", "extend", "continuation"} else 600
     needed = {"track_name": "drums", "style_prompt": "rock", "repainting_end": 0.5}
     error = refused(task_type=task, src_audio=f"{most + 1}.wav", **needed)
-    sentence = f"src_audio: '{most + 1}.wav' is {most + 1}.0 s long; at most {most} s are allowed"
+    sentence = f"src_audio: '{most + 1}.wav' is {most + 1}.0 s long; at most {most} s are allowed."
     assert (str(error), type(error)) == (sentence, AudioError)
 
 

@@ -336,7 +336,7 @@ def test_a_recording_beyond_the_limit(server: CogServer, task: str) -> None:
     long = np.tile(np.round(9000 * np.sin(np.arange(rate) / 3)).astype(np.int16), most + 2)
     said = failure(server, task=task, input_audio=sent(long, rate))
     assert said.startswith("input_audio: 'input_audio' ")
-    assert said.endswith(f"at most {most} s are allowed")
+    assert said.endswith(f"at most {most} s are allowed.")
 
 
 def test_one_silent_channel_is_music_all_the_same(server: CogServer, source: np.ndarray) -> None:

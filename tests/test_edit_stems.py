@@ -156,9 +156,7 @@ def test_tracks_and_what_is_left_are_the_recording(
         assert rest.track == name
         assert {take.seed for take in (*parts, rest)} == {3 + first // count}
         total = np.sum([take.samples.astype(np.float64) for take in (*parts, rest)], axis=0)
-        gain = (total * recording).sum(axis=0) / np.square(recording).sum(
-            axis=0
-        )  # [S]
+        gain = (total * recording).sum(axis=0) / np.square(recording).sum(axis=0)  # [S]
         np.testing.assert_allclose(total, gain * recording, rtol=0, atol=1e-5)
         assert max(true_peak(take.samples) for take in (*parts, rest)) <= CEILING * 1.006
         assert gain.min() > 0

@@ -17,11 +17,11 @@ from acestep import cog_door
 from acestep.cog_door import deliver, fetched
 from acestep.cog_output import OutputFolder
 from acestep.errors import InputError, OutputError
-from acestep.inference import GenerationParams
+from acestep.handler import AceStepHandler
+from acestep.inference import GenerationConfig, GenerationParams, generate_music
 from acestep.net import data_uri
 from acestep.net.fetch import FetchLimits, fetch
 from acestep.net.url import Refused
-from acestep.result import GenerationResult
 
 from hardening_support import FileHost, answering, hosting, limited
 
@@ -142,22 +142,19 @@ def test_a_full_disk_is_not_the_fault_of_who_asked(host: FileHost, tmp_path: Pat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_bundle_that_does_not_fit() -> None:
-    outputs = OutputFolder()
+def test_a_bundle_that_does_not_fit(tiny: AceStepHandler) -> None:
+    params = GenerationParams(caption="piano", duration=10, thinking=False, inference_steps=1)
+    config, outputs = GenerationConfig(batch_size=2, audio_format="wav"), OutputFolder()
     with (
         pytest.raises(OutputError, match=r"^cannot write 'songs\.zip': File too large\.$"),
         outputs.filling() as folder,
     ):
-        songs = [folder / name for name in ("a.wav", "b.wav")]
-        for song in songs:
-            song.write_bytes(b"x" * (DISK - 1000))
-        result = GenerationResult([{"path": str(song)} for song in songs], "done", {})
-        with limited(0, resource.RLIMIT_FSIZE, DISK):
+        result = generate_music(tiny, None, params, config, folder)
+        with limited(0, resource.RLIMIT_FSIZE, 3 * Path(result.audios[0]["path"]).stat().st_size // 2):
             deliver(result, return_all=True, score=False)
     assert not folder.exists()
     with outputs.filling() as folder:
-        (folder / "a.wav").write_bytes(b"RIFF")
-        again = GenerationResult([{"path": str(folder / "a.wav")}], "done", {})
+        again = generate_music(tiny, None, params, config, folder)
         assert zipfile.ZipFile(deliver(again, return_all=True, score=False)).testzip() is None
 
 

@@ -103,7 +103,7 @@ def read_audio(
 
 def _audio_error(field: str, path: str | Path, reason: str) -> AudioError:
     name = _shown_name(path)
-    return AudioError(f"{field}: {name!r} {reason}", field=field, value=name)
+    return AudioError(f"{field}: {name!r} {reason}.", field=field, value=name)
 
 
 def _shown_name(path: str | Path) -> str:
