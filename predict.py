@@ -435,7 +435,7 @@ class Predictor(BasePredictor):
             takes_voice = preserve_vocals and "preserve_vocals" in row.parameters
             spec, reason = self.dit.choose(model, row.name, preserve_vocals=takes_voice)
             planner = self.dit.planner_for(spec, self.lm_model if lm_model == "auto" else lm_model)
-        repainting_start, repainting_end = region(inpaint_start_time, inpaint_end_time)
+        repainting_start, repainting_end = region(row, inpaint_start_time, inpaint_end_time)
         params = GenerationParams(
             task_type=task,
             instruction=instruction,

@@ -19,17 +19,16 @@ from acestep.checkpoints.rows import HubFolder, ModelSpec
 from acestep.cog_output import bundle, disk_faults, tracks_of
 from acestep.cog_words import COG, INPUT_NAMES
 from acestep.devices import trim_host
-from acestep.editing.order import FIRST_SAMPLE_S
 from acestep.errors import InputError, OutputError, UnsupportedError
 from acestep.llm_inference import LLMHandler
 from acestep.net.fetch import fetch
 from acestep.params import GenerationParams
 from acestep.planning import check_pair
 from acestep.result import GenerationResult
-from acestep.tasks import Task, effective_task, task_named
+from acestep.tasks import Region, Task, effective_task, task_named
 
 Number = TypeVar("Number", int, float)
-_NOT_GIVEN, _AT_THE_END = 0.0, -1.0  # as a start or an end; as an end
+WHOLE = GenerationParams().repainting_end
 _BAR = 10
 _FILES = ("src_audio", "reference_audio")  # parameters that are files
 _DELIVERABLE = ("data:", "https://", "http://")
@@ -104,16 +103,13 @@ def meant(task: str, *, generate_accompaniment: bool) -> Task:
     return task_named(effective_task(task, generate_accompaniment=generate_accompaniment))
 
 
-def region(start: float, end: float) -> tuple[float, float]:
+def region(row: Task, start: float, end: float) -> tuple[float, float]:
     """``repainting_start`` and ``repainting_end`` of this door's region.
 
-    Here a start and an end of 0 mean that none is given, and 0 to -1 is the whole recording. In the Python API, whose
-    defaults are 0 and -1, that pair says that none is given.
+    Here a start and an end of 0 mean that none is given, which only a task that needs a region has to hear of.
     """
-    if (start, end) == (_NOT_GIVEN, _NOT_GIVEN):
-        return _NOT_GIVEN, _AT_THE_END
-    if (start, end) == (_NOT_GIVEN, _AT_THE_END):
-        return FIRST_SAMPLE_S, _AT_THE_END
+    if start == end == 0 and row.region is not Region.GIVEN:
+        return 0.0, WHOLE
     return start, end
 
 

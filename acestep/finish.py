@@ -1,86 +1,106 @@
-"""A take becomes a finished one: audible, below the ceiling, at the asked rate; what is kept stays as it is."""
+"""Takes become finished ones: audible, below the ceiling, at the asked rate; what is kept stays as it is.
+
+In: takes, a ``Request``. Out: samples for files. Refuses to know files.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from itertools import groupby
 
 import numpy as np
 
-from acestep.audio.levels import check_audible, peak
+from acestep.audio.levels import check_audible, check_finite, is_audible, peak
 from acestep.audio.limiter import limit_together, limit_true_peak
 from acestep.audio.resample import resample
 from acestep.constants import SAMPLE_RATE
-from acestep.editing.splice import scaled_region, splice_into
+from acestep.editing.splice import resample_spliced
 from acestep.request import Request
-from acestep.takes import Ceiling, Kept, Take
+from acestep.takes import Ceiling, Take
 
-BESIDE_S = 0.002
+BESIDE_S = 0.002  # of a join, in which a gain would be a step
 
 
-def finish(take: Take, request: Request) -> np.ndarray:
-    """The samples that go into the file.
+def heard_takes(takes: Sequence[Take]) -> tuple[tuple[Take, ...], tuple[str, ...]]:
+    """The takes that can be heard, and a sentence about each track that cannot.
 
-    Returns:
-        float32 ``[2, round(seconds * sample_rate)]``, at most full scale; with ``limit_true_peak`` below -1 dBTP.
-        Of a take that keeps a recording, and of parts that add up to one, only the rate is changed: they were
-        brought below the ceiling before.
+    A recording need not have every track that is taken out of it.
 
     Raises:
-        GenerationError: the take is silent or not finite.
+        GenerationError: a take is not finite, a whole song is silent, or all tracks are.
     """
-    samples = take.samples
-    check_audible(samples)
-    if take.kept is not None:
-        return _kept_at_rate(samples, take.kept, request.sample_rate)
-    if request.sample_rate != SAMPLE_RATE:
-        samples = resample(samples, SAMPLE_RATE, request.sample_rate)
-    if request.limit_true_peak and take.ceiling is not Ceiling.PARTS:
-        everything = (0, samples.shape[1]) if take.ceiling is Ceiling.MIX else None
-        return limit_true_peak(samples, region=everything, sample_rate=request.sample_rate)
-    return samples / np.float32(max(1.0, peak(samples)))
+    for take in takes:
+        check_finite(take.samples)
+    heard = tuple(take for take in takes if not take.track or is_audible(take.samples))
+    if not heard:
+        check_audible(takes[0].samples)
+    for take in heard:
+        check_audible(take.samples)
+    silent = dict.fromkeys(take.track for take in takes if take not in heard)
+    return heard, tuple(f"{track} is silent in this recording; there is no file of it." for track in silent)
 
 
-def brought_below(takes: Sequence[Take], request: Request) -> tuple[Take, ...]:
-    """Parts that add up to a recording: wherever one of them is too loud alone, one gain for all.
+def finish(takes: Sequence[Take], request: Request) -> list[np.ndarray]:
+    """The samples that go into files.
 
-    So they still add up: to the recording where none is too loud, else to the recording times that gain.
+    Returns:
+        float32 ``[2, round(seconds * sample_rate)]`` each: at most full scale; below -1 dBTP if wanted.
+        Of a take that keeps a recording only the rate is changed: its new music was brought below the ceiling before
+        it was joined. Parts that add up to a recording still do: where one of them alone is too loud, one gain acts
+        on all.
     """
-    parts = [take.samples for take in takes]
+    finished: list[np.ndarray] = []
+    for (ceiling, _, _), several in groupby(takes, lambda take: (take.ceiling, take.parts, take.seed)):
+        at_rate = [_at_rate(take, request.sample_rate) for take in several]
+        finished += _parts(at_rate, request) if ceiling is Ceiling.PARTS else at_rate
+    return [
+        samples if take.kept is not None or take.ceiling is Ceiling.PARTS else _below(samples, take.ceiling, request)
+        for take, samples in zip(takes, finished, strict=True)
+    ]
+
+
+def _at_rate(take: Take, sample_rate: int) -> np.ndarray:
+    if sample_rate == SAMPLE_RATE:
+        return take.samples
+    return resample(take.samples, SAMPLE_RATE, sample_rate) if take.kept is None else _kept_at_rate(take, sample_rate)
+
+
+def _below(samples: np.ndarray, ceiling: Ceiling, request: Request) -> np.ndarray:
+    if not request.limit_true_peak:
+        return samples / np.float32(max(1.0, peak(samples)))
+    everything = (0, samples.shape[1]) if ceiling is Ceiling.MIX else None
+    return limit_true_peak(samples, region=everything, sample_rate=request.sample_rate)
+
+
+def _parts(parts: Sequence[np.ndarray], request: Request) -> list[np.ndarray]:
     if request.limit_true_peak:
-        parts = limit_together(parts)
-    else:
-        gain = np.float32(1.0 / max(1.0, *map(peak, parts)))
-        parts = [part * gain for part in parts]
-    return tuple(replace(take, samples=part, ceiling=Ceiling.PARTS) for take, part in zip(takes, parts, strict=True))
+        return limit_together(parts, sample_rate=request.sample_rate)
+    gain = np.float32(1.0 / max(1.0, *map(peak, parts)))
+    return [part * gain for part in parts]
 
 
-def within_full_scale(samples: np.ndarray, region: tuple[int, int]) -> np.ndarray:
+def within_full_scale(samples: np.ndarray, region: tuple[int, int], sample_rate: int = SAMPLE_RATE) -> np.ndarray:
     """``[2, S]`` with a region at most at full scale; nothing else is touched.
 
     What goes on from a recording that is itself at full scale can exceed it for the length of a join. A limiter turns
     that down, but not in the first 2 ms beside the recording, where its gain would be a step: there peaks are cut.
     """
-    if peak(samples[:, slice(*region)]) <= 1.0:
-        return samples
-    length = region[1] - region[0]
-    nearness = np.minimum(np.arange(length), np.arange(length)[::-1]) / (BESIDE_S * SAMPLE_RATE)
-    share = np.minimum(nearness, 1.0).astype(np.float32)
     inside = samples[:, slice(*region)]
-    limited = limit_true_peak(samples, ceiling_db=0.0, region=region)[:, slice(*region)]
+    if peak(inside) <= 1.0:
+        return samples
+    place = np.arange(inside.shape[1])
+    share = np.minimum(np.minimum(place, place[::-1]) / (BESIDE_S * sample_rate), 1.0).astype(np.float32)
+    limited = limit_true_peak(samples, ceiling_db=0.0, region=region, sample_rate=sample_rate)[:, slice(*region)]
     result = samples.copy()
     result[:, slice(*region)] = np.clip(inside + share * (limited - inside), -1.0, 1.0)
     return result
 
 
-def _kept_at_rate(samples: np.ndarray, kept: Kept, sample_rate: int) -> np.ndarray:
-    """The take at another rate; outside of its regions it is the recording at that rate."""
-    if sample_rate == SAMPLE_RATE:
-        return samples
-    result = resample(kept.laid_out(), SAMPLE_RATE, sample_rate)
-    generated = resample(samples, SAMPLE_RATE, sample_rate)
-    for region in kept.canvas.regions:
-        place = scaled_region(region, samples.shape[1], result.shape[1], SAMPLE_RATE, sample_rate)
-        splice_into(result, generated, place, sample_rate)
-        result = within_full_scale(result, place)
+def _kept_at_rate(take: Take, sample_rate: int) -> np.ndarray:
+    """A take at another rate; outside of its regions it is the recording at that rate."""
+    result, places = resample_spliced(
+        take.kept.laid_out(), take.samples, take.kept.canvas.regions, SAMPLE_RATE, sample_rate
+    )
+    for place in places:
+        result = within_full_scale(result, place, sample_rate)
     return result

@@ -55,7 +55,7 @@ def flow(
     """
     settings, recording = _settings(request), _recording(pieces, device)
     noise, lengths = _noise(pieces, request).to(device), conditions.frames
-    fresh = ItemNoise([piece.seed for piece in pieces], LATENT_CHANNELS)
+    fresh = ItemNoise([piece.noise_seed for piece in pieces], LATENT_CHANNELS)
     velocity = partial(Denoiser, model, guided=_guided(settings))
 
     def draw() -> Tensor:
@@ -65,10 +65,12 @@ def flow(
         window, averages = _window(request.edit.flow, settings), request.edit.flow.averages
         both = velocity(conditions), velocity(other)
         return flow_edit(*both, recording, settings, window, averages, draw, lengths, on_step)
-    start = settings.schedule[0]
-    state = noise if recording is None else start * noise + (1.0 - start) * recording
+    start, held = settings.schedule[0], _held(pieces, recording, noise)
+    if request.edit is not None and request.edit.start_from > 0:
+        noise = start * noise + (1.0 - start) * recording
+    state = noise if held is None else held(noise, start)
     hears = _switched(velocity, conditions, other, request, settings)
-    return sample(hears, state, settings, draw, lengths, on_step, _held(pieces, recording, noise))
+    return sample(hears, state, settings, draw, lengths, on_step, held)
 
 
 def _settings(request: Request) -> SamplerSettings:
@@ -86,7 +88,7 @@ def _guided(settings: SamplerSettings) -> bool:
 
 def _noise(pieces: Sequence[Piece], request: Request) -> Tensor:
     """Initial noise ``[B, max T, C]``."""
-    seeds, lengths = [piece.seed for piece in pieces], [piece.frames for piece in pieces]
+    seeds, lengths = [piece.noise_seed for piece in pieces], [piece.frames for piece in pieces]
     if request.variation is None:
         return item_noise(seeds, lengths, LATENT_CHANNELS)
     second = [piece.variation_seed for piece in pieces]

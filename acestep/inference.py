@@ -21,7 +21,7 @@ import torch
 from acestep.checkpoints.registry import ModelSpec, smaller_than
 from acestep.constants import DURATION_MAX_S, DURATION_MIN_S
 from acestep.errors import AceStepError
-from acestep.finish import finish
+from acestep.finish import finish, heard_takes
 from acestep.handler import AceStepHandler
 from acestep.judge import plain
 from acestep.llm_inference import LLMHandler
@@ -224,12 +224,17 @@ def _result(
         commit=dit_handler.renderer.family.commit,
         batch=batch,
     )
-    finished = [finish(take, request) for take in performance.takes]
+    takes, notes = heard_takes(performance.takes)
+    for note in notes:
+        logger.warning("%s", note)
+    request = replace(request, warnings=(*request.warnings, *notes))
     audios = []
-    for take, samples in zip(performance.takes, finished, strict=True):
+    for take, samples in zip(takes, finish(takes, request), strict=True):
         effective = effective_params(params, request, take, batch, model.name)
         played = codes_text(take.plan.audio_codes)
-        key = params_key({**effective, "audio_codes": played, "audio_format": request.audio_format.name})
+        key = params_key(
+            {**effective, "track": take.track, "audio_codes": played, "audio_format": request.audio_format.name}
+        )
         path = ""
         if folder is not None:
             target = folder / f"{key}{request.audio_format.extension}"

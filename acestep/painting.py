@@ -1,8 +1,8 @@
 """Music made in regions of a recording, pass after pass; everything outside them stays as it is, sample for sample.
 
 In: a renderer, a request, a recording on its timeline. Out: one ``Take`` per song. A pass hears the recording as
-latents, and what earlier passes made as the latents they made: nothing is encoded twice, and no silence that waits to
-be filled. Refuses to know how a pass is sampled and how a join is made.
+latents, and what earlier passes made as the latents they made: new music is never encoded, and no silence that waits
+to be filled is heard. Refuses to know how a pass is sampled and how a join is made.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from acestep.audio.levels import check_audible, peak
+from acestep.audio.levels import check_audible
 from acestep.audio.limiter import limit_true_peak
 from acestep.constants import LATENT_CHANNELS, SAMPLE_RATE, SAMPLES_PER_FRAME
 from acestep.editing.canvas import Canvas, Pass, frame_count, frame_region, passes
@@ -27,7 +27,7 @@ from acestep.render import Renderer, Song
 from acestep.request import Request
 from acestep.takes import Kept, Performance, Take, laid_out
 
-MARGIN_FRAMES = 8  # decoded around a region, for the joins
+MARGIN_FRAMES = 13  # decoded around a region: the half second that a join compares
 
 
 @dataclass(slots=True, eq=False)
@@ -75,7 +75,7 @@ def paint(
     for number, one in enumerate(todo):
         with meters.measure("encoder"):
             known = _heard(renderer, canvas, recording, one, paintings[0])
-        pieces = _pieces(request, plan, known, paintings, one)
+        pieces = _pieces(request, plan, known, paintings, one, number)
         share = part(progress, number / len(todo), (number + 1) / len(todo))
         rendering = renderer.play(request, pieces, reference, share, meters)
         for painting, song in zip(paintings, rendering.songs, strict=True):
@@ -85,7 +85,9 @@ def paint(
     return Performance(takes, rendering)
 
 
-def _pieces(request: Request, plan: Plan, known: Tensor, paintings: Sequence[_Painting], one: Pass) -> list[Piece]:
+def _pieces(
+    request: Request, plan: Plan, known: Tensor, paintings: Sequence[_Painting], one: Pass, number: int
+) -> list[Piece]:
     """The rows of a pass over a recording's latents; a prompt says how long what is heard is."""
     plan = replace(plan, metadata=replace(plan.metadata, duration=(one.high - one.low) / SAMPLE_RATE))
     start, stop = region = frame_region(one)
@@ -97,6 +99,7 @@ def _pieces(request: Request, plan: Plan, known: Tensor, paintings: Sequence[_Pa
             painting.seed,
             ground=Ground(_with_made(known, painting, one), request.task.source, region, erased=True),
             decoded=decoded,
+            number=number,
         )
         for painting in paintings
     ]
@@ -152,8 +155,6 @@ def _put(painting: _Painting, song: Song, one: Pass, request: Request) -> None:
     check_audible(made[:, slice(*region)])
     if request.limit_true_peak:
         made = limit_true_peak(made, region=region)
-    else:
-        made = made / np.float32(max(1.0, peak(made[:, slice(*region)])))
     around = painting.samples[:, low : low + made.shape[1]]
     joined = within_full_scale(splice(around, made, region), region)
     painting.samples[:, one.start : one.stop] = joined[:, slice(*region)]

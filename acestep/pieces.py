@@ -11,6 +11,7 @@ from torch import Tensor
 
 from acestep.constants import SAMPLE_RATE, SAMPLES_PER_FRAME
 from acestep.planner.plan import Plan
+from acestep.sampling.noise import pass_seed
 from acestep.tasks import Source
 
 
@@ -38,11 +39,12 @@ class Piece:
     Attributes:
         plan: the song on paper.
         instruction: first line of the text prompt.
-        seed: of its noise.
+        seed: of the song: its noise, and the excerpts of its reference.
         track: name of the one track it is, or "".
         ground: the recording under it, or None.
         variation_seed: of a second noise; None is none.
         decoded: latent frames (low, high) that are wanted as sound; None is all.
+        number: of the pass, where a song is made in several; each has noise of its own.
     """
 
     plan: Plan
@@ -52,6 +54,12 @@ class Piece:
     ground: Ground | None = None
     variation_seed: int | None = None
     decoded: tuple[int, int] | None = None
+    number: int = 0
+
+    @property
+    def noise_seed(self) -> int:
+        """Seed of its noise."""
+        return pass_seed(self.seed, self.number)
 
     @property
     def frames(self) -> int:

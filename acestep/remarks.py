@@ -41,10 +41,8 @@ def _idle(params: GenerationParams, config: GenerationConfig, task: Task, *, ask
     if asks_planner:
         yield from idle(params, config)
     yield from _idle_length(params, task)
-    if params.preserve_vocals and "preserve_vocals" in task.parameters:
-        for name in ("lyrics", "style_lyrics"):
-            if getattr(params, name).strip():
-                yield f"{name} has no effect: preserve_vocals keeps the voice of the recording."
+    if params.preserve_vocals and "preserve_vocals" in task.parameters and params.style_lyrics.strip():
+        yield "style_lyrics has no effect: preserve_vocals keeps the voice of the recording."
     if params.audio_codes.strip() and not task.plays_codes:
         yield f"audio_codes has no effect on task_type {task.name!r}."
     if params.variation_seed != _DEFAULTS.variation_seed and not params.variation_strength:

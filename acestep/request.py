@@ -108,8 +108,9 @@ class Request:
         sampling, warnings = choose_sampling(params, model)
         audio_format = format_named(config.audio_format)
         check_sample_rate(audio_format, params.sample_rate)
-        metadata = fixed_metadata(params)
         edit = order_edit(params, task)
+        as_long_as_source = edit is not None and edit.source_audio is not None
+        metadata = fixed_metadata(replace(params, duration=-1) if as_long_as_source else params)
         _check_edit(params, task, edit, sampling)
         asked = order_plan(params, config)
         order = None if task.needs_source else asked
@@ -247,7 +248,7 @@ def _lyrics(params: GenerationParams, lyrics: str, edit: EditOrder | None, order
 
     Where the voice of a recording is kept, what is made under it does not sing.
     """
-    if params.instrumental or (edit is not None and edit.keeps_voice):
+    if params.instrumental or (edit is not None and edit.voice is not None):
         return INSTRUMENTAL_LYRICS
     if lyrics.strip():
         return lyrics

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 
-from acestep.constants import TRACK_NAMES
 from acestep.errors import AceStepError
 from acestep.params import GenerationParams
 from acestep.pieces import Piece
@@ -73,13 +72,11 @@ def effective_params(
     in ``cot_*`` too. The words it wrote stand in ``cot_caption`` and ``cot_lyrics`` alone, beside the caller's.
     """
     plan, piece, edit = take.plan, take.song.piece, request.edit
-    is_rest = take.track not in ("", *TRACK_NAMES)  # what is left of a recording is named after what it lacks
-    track = params.track_name if is_rest or not take.track else take.track
-    words = edit.flow.source if edit is not None and edit.flow is not None else request
+    words = request if edit is None else params  # a task that works on a recording takes them as they are
     filled = replace(
         params,
         task_type=request.task.name,
-        instruction=params.instruction if is_rest else piece.instruction,
+        instruction=params.instruction if take.parts else piece.instruction,
         caption=words.caption,
         lyrics="" if request.order is not None and request.order.query else words.lyrics,
         vocal_language=plan.metadata.language,
@@ -94,7 +91,8 @@ def effective_params(
         **{} if piece.variation_seed is None else {"variation_seed": piece.variation_seed},
         **_decided(request, plan) if batch.chains else {},
     )
-    return {**asdict(filled), "track_name": track, "model": model}
+    tracks = ",".join(take.parts) or take.track or params.track_name
+    return {**asdict(filled), "track_name": tracks, "model": model}
 
 
 def _decided(request: Request, plan: Plan) -> dict[str, Any]:

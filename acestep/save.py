@@ -71,7 +71,7 @@ def save_song(
         parameters=effective,
         seeds=[take.seed],
         models={"dit": _model_used(provenance), "lm": _planner_used(provenance.batch)},
-        output=OutputMade(name, request.sample_rate, samples.shape[1]),
+        output=OutputMade(name, request.sample_rate, samples.shape[1], take.track),
         plan=take.plan.to_dict(),
         source=_source_used(provenance.source),
         reference=_source_used(provenance.reference),

@@ -13,10 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from acestep.constants import SAMPLE_RATE
+from acestep.constants import INSTRUMENTAL_LYRICS, SAMPLE_RATE
 from acestep.editing.canvas import Canvas, Pass, frame_count, frame_region, lay_out
 from acestep.editing.mixing import matched, mixed, only_within, without
-from acestep.finish import brought_below
 from acestep.meters import Meters
 from acestep.painting import paint
 from acestep.pieces import Ground, Piece
@@ -62,7 +61,7 @@ def perform(
         return paint(renderer, request, plans[0], canvas, recording, timbre, progress)
     source = laid_out(recording, canvas)
     studio = _Studio(renderer, request, plans[0], canvas, source, timbre, renderer.meters())
-    return studio.with_voice(progress) if request.edit.keeps_voice else studio.make(progress)
+    return studio.with_voice(progress) if request.edit.voice is not None else studio.make(progress)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,7 +101,7 @@ class _Studio:
         What is made is an accompaniment to the voice, or a new version of all but the voice, as loud as that was.
         """
         plain = replace(self.request, edit=replace(self.request.edit, nearness=1.0, start_from=0.0))
-        first = replace(self, request=plain)
+        first = replace(self, request=plain, timbre=None)
         voices, _ = first._play(first._voice_pieces(), part(progress, 0.0, VOICE_SHARE))
         heard = [self._cut(song) for song in voices]
         if not self.request.task.accompanies:
@@ -153,8 +152,11 @@ class _Studio:
         return Piece(self.plan, instruction, seed, track, ground)
 
     def _voice_pieces(self) -> list[Piece]:
+        """The voice, asked for with what is known of the recording in words."""
         ground, instruction = self._laid(self.source, EXTRACTION.source), instruction_for(EXTRACTION, tracks=(VOICE,))
-        return [Piece(self.plan, instruction, seed, VOICE, ground) for seed in self.request.seeds]
+        words = self.request.edit.voice
+        plan = replace(self.plan, caption=words.caption, lyrics=words.lyrics.strip() or INSTRUMENTAL_LYRICS)
+        return [Piece(plan, instruction, seed, VOICE, ground) for seed in self.request.seeds]
 
     def _finished(self, song: Song) -> Take:
         """A song within its region, mixed with the recording if that is wanted."""
@@ -167,10 +169,10 @@ class _Studio:
 
     def _with_remainder(self, takes: Sequence[Take]) -> tuple[Take, ...]:
         """Tracks, and the recording without them."""
-        rest = without(self.source, [take.samples for take in takes])
-        few = len(takes) <= _NAMED_MAX
-        track = "without_" + "_".join(take.track for take in takes) if few else REST
-        return brought_below([*takes, replace(takes[-1], samples=rest, track=track)], self.request)
+        rest, tracks = without(self.source, [take.samples for take in takes]), tuple(take.track for take in takes)
+        name = "without_" + "_".join(tracks) if len(takes) <= _NAMED_MAX else REST
+        together = [*takes, replace(takes[-1], samples=rest, track=name)]
+        return tuple(replace(take, parts=tracks, ceiling=Ceiling.PARTS) for take in together)
 
     def _take(self, song: Song, sound: np.ndarray, ceiling: Ceiling = Ceiling.SONG) -> Take:
         return Take(song, song.plan, sound, song.piece.track, ceiling=ceiling)

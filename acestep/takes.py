@@ -21,7 +21,7 @@ class Ceiling(Enum):
     Attributes:
         SONG: it is new, so a song that is too loud may be turned down as a whole.
         MIX: it is as loud as a recording, and stays so: only its peaks are turned down.
-        PARTS: it is one of several that add up to a recording, and was brought below together with the others.
+        PARTS: it is one of several that add up to a recording, and comes below together with the others.
     """
 
     SONG = "song"
@@ -57,6 +57,7 @@ class Take:
         track: the one track it is, or what it lacks, or "".
         kept: what of it is to stay as it is, or None.
         ceiling: how it comes below the ceiling.
+        parts: of one of several takes that add up to a recording, all tracks that were taken out of it.
     """
 
     song: Song
@@ -65,6 +66,7 @@ class Take:
     track: str = ""
     kept: Kept | None = None
     ceiling: Ceiling = Ceiling.SONG
+    parts: tuple[str, ...] = ()
 
     @property
     def seed(self) -> int:

@@ -83,7 +83,7 @@ def clicks_at_cd_rate(
         silenced[:, slice(*region)] = 0.0
         spliced = splice(kept, generated, region)
         for name, recording in {"repaint": kept, "extension": silenced}.items():
-            result, borders = resample_spliced(recording, spliced, region, SAMPLE_RATE, CD_RATE)
+            result, [borders] = resample_spliced(recording, spliced, [region], SAMPLE_RATE, CD_RATE)
             assert meter.outside_changes(result, resample(recording, SAMPLE_RATE, CD_RATE), borders) == 0
             clicks[name] += [meter.bend(result, border) / own for border in borders]
     return {f"{name}_click_{what}": float(of(found)) for name, found in clicks.items() for what, of in STATISTICS}

@@ -30,9 +30,10 @@ PLAIN = EditOrder(
     start_from=0.0,
     tracks=(),
     mix=False,
-    keeps_voice=False,
+    voice=None,
     remainder=False,
     flow=None,
+    in_passes=True,
 )
 TEN = 10 * SAMPLE_RATE
 CONTEXT = round(CONTEXT_S * SAMPLE_RATE)
@@ -275,3 +276,23 @@ def test_the_frames_of_neighbouring_passes_do_not_overlap() -> None:
             frames = set(range(*(origin + frame for frame in frame_region(one))))
             assert not frames & taken
             taken |= frames
+
+
+def test_what_is_not_made_in_passes_is_no_longer_than_a_song() -> None:
+    whole = replace(PLAIN, in_passes=False)
+    assert lay_out(replace(whole, region=(-1.0, 599.0)), TEN).seconds == 600.0
+    for region in ((-1.0, 600.0), (5.0, 601.0)):
+        with pytest.raises(InputError, match="the result would be 601 s long; at most 600 s are allowed"):
+            lay_out(replace(whole, region=region), TEN)
+    assert lay_out(replace(PLAIN, region=(5.0, 601.0)), TEN).seconds == 601.0
+
+
+@pytest.mark.parametrize("seconds", [3.039, 61.0123, 7.0])
+def test_music_that_grows_up_to_a_recording_keeps_no_frame_that_begins_with_silence(seconds: float) -> None:
+    canvas = grown(seconds, 0.0, TEN)
+    (region,) = canvas.regions
+    first = passes(canvas, region)[0]  # the one that meets the recording
+    _, stop = frame_region(first)
+    assert first.stop == canvas.first
+    assert stop * SAMPLES_PER_FRAME >= first.stop - first.low
+    assert (stop - 1) * SAMPLES_PER_FRAME < first.stop - first.low

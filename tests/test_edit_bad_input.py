@@ -130,7 +130,15 @@ REFUSALS: dict[str, Refusal] = {
         {"task_type": "inpainting", "repainting_start": 0.8, "repainting_end": 0.2}, InputError, "repainting_end",
         "repainting_end 0.2 must lie behind repainting_start 0.8.",
     ),
-    "no region": ({"task_type": "repaint"}, InputError, "repainting_start", NO_REGION),
+    "longer than a song": (
+        {"task_type": "lego", "track_name": "drums", "repainting_end": 700.0}, InputError, "repainting_end",
+        "repainting_end: the result would be 700 s long; at most 600 s are allowed.",
+    ),
+    "all and more": (
+        {"task_type": "extract", "track_name": "all, drums"}, InputError, "track_name",
+        "track_name 'all' stands alone.",
+    ),
+    "no region": ({"task_type": "repaint", "repainting_end": 0.0}, InputError, "repainting_start", NO_REGION),
     "no region in the middle": (
         {"task_type": "extend", "continuation_mode": "inpaint_middle"}, InputError, "repainting_start", NO_REGION,
     ),

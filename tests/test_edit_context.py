@@ -354,3 +354,18 @@ def test_what_was_in_a_region_leaves_no_trace_in_it(tiny_base: AceStepHandler) -
 
 def test_seconds_and_frames_agree_with_the_rates() -> None:
     assert FRAME * 25 == SAMPLE_RATE
+
+
+def test_levels_of_ones_own_begin_with_noise_where_music_is_made(
+    tiny_base: AceStepHandler, pipe: AceStepPipeline
+) -> None:
+    """Only ``cover_noise_strength`` starts from the recording."""
+    recording, levels = tune(4.0), {"timesteps": [0.5, 0.25]}
+    noise, clean = item_noise([3], [100], LATENT_CHANNELS), encoded(pipe, recording)
+    for task, fields in (("extract", {"track_name": "drums"}), ("cover", {}), ("repaint", region(1.0, 2.0))):
+        with watched_steps(tiny_base) as seen:
+            played(tiny_base, recording, task_type=task, **levels, **fields)
+        made = slice(25, 50) if task == "repaint" else slice(None)
+        assert torch.equal(seen.states[0][:, made], noise[:, made])
+        if task == "repaint":
+            assert_close(seen.states[0][:, :25], (0.5 * noise + 0.5 * clean)[:, :25])

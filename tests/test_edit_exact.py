@@ -11,7 +11,7 @@ import soundfile as sf
 
 from acestep.audio.codec import Codec
 from acestep.audio.io import read_audio
-from acestep.audio.levels import from_db, peak, true_peak
+from acestep.audio.levels import from_db, intersample_peaks, peak, true_peak
 from acestep.audio.limiter import CEILING_DB
 from acestep.audio.resample import resample
 from acestep.cogrun.schema import PROJECT
@@ -22,7 +22,7 @@ from acestep.inference import GenerationConfig
 from acestep.output.formats import CD_RATE
 
 import seam_meter as meter
-from edit_support import run, saved, sounds, tune, watched_steps
+from edit_support import played, run, saved, sounds, tune, watched_steps
 
 RECORDED = 165_926  # samples: no whole number of frames
 LOSSLESS = {"wav": 16, "wav32": 0, "flac": 24}
@@ -190,10 +190,20 @@ def test_every_song_of_a_batch_keeps_it(tiny_base: AceStepHandler, recording: np
 @pytest.fixture(scope="module")
 def shouting() -> AceStepHandler:
     """The embedded model with a decoder that is four times as loud."""
+    return at_level(4.0)
+
+
+@pytest.fixture(scope="module")
+def raised() -> AceStepHandler:
+    """The embedded model with a decoder that exceeds full scale now and then."""
+    return at_level(1.3)
+
+
+def at_level(gain: float) -> AceStepHandler:
     handler = AceStepHandler()
     handler.initialize_service(project_root=str(PROJECT), config_path="tiny-base", device="cpu")
     weight = dict(handler.renderer.family.vae.named_parameters())["decoder.conv2.weight"]
-    weight.data = 4 * weight.data
+    weight.data = gain * weight.data
     return handler
 
 
@@ -243,6 +253,36 @@ def test_a_pass_hears_what_the_pass_before_it_made(
     made = slice(at(10), at(20))
     heard = decoded[:, made.start - low * SAMPLES_PER_FRAME : made.stop - low * SAMPLES_PER_FRAME]
     np.testing.assert_allclose(heard, song[:, made], rtol=0, atol=1e-4)
+
+
+def test_every_pass_has_noise_of_its_own(tiny_base: AceStepHandler, source: str) -> None:
+    """Else long extensions would repeat a minute: words, lengths and noise would be the same."""
+    with watched_steps(tiny_base) as seen:
+        [song] = sounds(run(tiny_base, source, **growth("extend_end", 230.0), inference_steps=1))
+    *_, third, fourth = (state[:, :2900] for state in seen.states)
+    assert abs(float(np.corrcoef(third.flatten().numpy(), fourth.flatten().numpy())[0, 1])) < 0.02
+    alike = [song[0, at(end - 50) : at(end - 10)] for end in (172.0, 229.5)]
+    assert abs(np.corrcoef(*alike)[0, 1]) < 0.9
+
+
+def test_without_the_limiter_nothing_is_turned_down(
+    raised: AceStepHandler, recording: np.ndarray, source: str
+) -> None:
+    """A loud moment does not make the rest of the new music softer than what lies beside it."""
+    fields = region("repaint", 0.5, 3.0)
+    [take] = played(raised, recording, **fields, limit_true_peak=False).takes
+    [made] = played(raised, recording, **fields).rendering.songs
+    [song] = sounds(run(raised, source, **fields, limit_true_peak=False))
+    np.testing.assert_array_equal(take.samples, song)
+    offset = at(0.5) - made.piece.decoded[0] * SAMPLES_PER_FRAME
+    raw = made.waveform.numpy()[:, offset : offset + at(2.5)]
+    inside = song[:, at(0.5) : at(3.0)]
+    calm = intersample_peaks(raw) < 1.0
+    calm[: 2 * JOIN] = calm[-2 * JOIN :] = False
+    near_a_peak = np.convolve(~calm, np.ones(2 * at(0.02) + 1), "same") > 0
+    assert near_a_peak[2 * JOIN : -2 * JOIN].any()
+    assert (~near_a_peak).sum() > 1000
+    np.testing.assert_array_equal(inside[:, ~near_a_peak], raw[:, ~near_a_peak])
 
 
 def never_silent(song: np.ndarray) -> bool:

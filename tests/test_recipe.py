@@ -60,7 +60,7 @@ def test_it_says_what_was_done() -> None:
         },
         "plan": {"caption": "calm piano", "audio_codes": [1, 2, 3]},
         "sources": {"source": {"sha256": "f00d", "duration_s": 10.0}, "reference": None},
-        "output": {"format": "flac", "sample_rate": 48_000, "samples": 480_000},
+        "output": {"format": "flac", "sample_rate": 48_000, "samples": 480_000, "track": ""},
         "scores": None,
         "warnings": ["guidance_scale has no effect on a turbo model"],
         "timing": None,

@@ -204,7 +204,7 @@ def test_at_another_rate_the_outside_is_the_resampled_recording(
     source: np.ndarray, other: np.ndarray, region: meter.Region
 ) -> None:
     spliced = splice(source, other, region)
-    result, (start, end) = resample_spliced(source, spliced, region, SAMPLE_RATE, CD_RATE)
+    result, [(start, end)] = resample_spliced(source, spliced, [region], SAMPLE_RATE, CD_RATE)
     assert meter.outside_changes(result, resample(source, SAMPLE_RATE, CD_RATE), (start, end)) == 0
     reach = round(JOIN_S * CD_RATE)
     first = start + (reach if start > 0 else 0)
@@ -222,14 +222,15 @@ def test_at_another_rate_nothing_clicks(source: np.ndarray, other: np.ndarray, i
         recording = source.copy()
         if inside == "nothing":
             recording[:, slice(*region)] = 0.0
-        result, borders = resample_spliced(recording, splice(source, other, region), region, SAMPLE_RATE, CD_RATE)
+        spliced = splice(source, other, region)
+        result, [borders] = resample_spliced(recording, spliced, [region], SAMPLE_RATE, CD_RATE)
         assert max(meter.bend(result, border) for border in borders) < own
 
 
 def test_at_its_own_rate_a_spliced_song_is_itself(source: np.ndarray, other: np.ndarray) -> None:
-    result, region = resample_spliced(source, other, MIDDLE, SAMPLE_RATE, SAMPLE_RATE)
+    result, regions = resample_spliced(source, other, [MIDDLE], SAMPLE_RATE, SAMPLE_RATE)
     assert result is other
-    assert region == MIDDLE
+    assert regions == [MIDDLE]
 
 
 # --- Limits ---------------------------------------------------------------------------------------------------------

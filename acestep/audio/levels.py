@@ -99,15 +99,29 @@ def silence_share(samples: np.ndarray, sample_rate: int = SAMPLE_RATE, threshold
     return sum(power < from_db(threshold_db) ** 2 for power in powers) / len(powers)
 
 
+def is_audible(samples: np.ndarray) -> bool:
+    """Whether RMS or peak is above 1e-5."""
+    return peak(samples) > SILENT_LEVEL or rms(samples) > SILENT_LEVEL
+
+
+def check_finite(samples: np.ndarray) -> None:
+    """Refuse what is no sound.
+
+    Raises:
+        GenerationError: a sample is NaN or infinite.
+    """
+    if not np.isfinite(samples).all():
+        raise GenerationError("the networks produced samples that are not finite numbers")
+
+
 def check_audible(samples: np.ndarray) -> None:
     """Refuse a song that is not music at all.
 
     Raises:
         GenerationError: a sample is NaN or infinite, or both RMS and peak are at most 1e-5.
     """
-    if not np.isfinite(samples).all():
-        raise GenerationError("the networks produced samples that are not finite numbers")
-    if peak(samples) <= SILENT_LEVEL and rms(samples) <= SILENT_LEVEL:
+    check_finite(samples)
+    if not is_audible(samples):
         raise GenerationError(f"the networks produced silence (peak and RMS at most {SILENT_LEVEL:g})")
 
 

@@ -53,30 +53,34 @@ class Pass:
     Attributes:
         low, high: what is heard; ``low`` is on the grid of latent frames.
         start, stop: where music is made.
+        grown: no recording lies within ``start`` and ``stop``.
     """
 
     low: int
     high: int
     start: int
     stop: int
+    grown: bool = False
 
 
 def lay_out(order: EditOrder, recorded: int) -> Canvas:
     """The timeline of an order on a recording of so many samples.
 
     Raises:
-        InputError: the region lies outside the recording, or the result would be longer than an hour.
+        InputError: the region lies outside the recording, or the result would be longer than a song, or than an hour
+            where it is made in passes.
     """
     if order.region is not None:
-        return _with_region(order.region, recorded)
+        return _with_region(order, recorded)
     before, behind = (_samples(seconds) for seconds in order.grow_s)
     total = before + recorded + behind
     places = ((0, before), (before + recorded, total))
     canvas = Canvas(total, before, recorded, tuple(place for place in places if place[0] < place[1]), grows=True)
-    return _checked(canvas, "extend_duration")
+    return _checked(canvas, "extend_duration", order)
 
 
-def _with_region(region: tuple[float, float | None], recorded: int) -> Canvas:
+def _with_region(order: EditOrder, recorded: int) -> Canvas:
+    region = order.region
     start = _samples(region[0])
     end = recorded if region[1] is None else _samples(region[1])
     length = recorded / SAMPLE_RATE
@@ -95,13 +99,14 @@ def _with_region(region: tuple[float, float | None], recorded: int) -> Canvas:
         raise InputError(f"the region from {region[0]:g} s has no length.", field="repainting_start", value=region[0])
     first = max(0, -start)
     total = first + max(recorded, end)
-    return _checked(Canvas(total, first, recorded, ((first + start, first + end),)), "repainting_end")
+    return _checked(Canvas(total, first, recorded, ((first + start, first + end),)), "repainting_end", order)
 
 
-def _checked(canvas: Canvas, field: str) -> Canvas:
-    if canvas.seconds > CANVAS_MAX_S:
+def _checked(canvas: Canvas, field: str, order: EditOrder) -> Canvas:
+    longest_s = CANVAS_MAX_S if order.in_passes else DURATION_MAX_S
+    if canvas.seconds > longest_s:
         raise InputError(
-            f"{field}: the result would be {canvas.seconds:.0f} s long; at most {CANVAS_MAX_S:g} s are allowed.",
+            f"{field}: the result would be {canvas.seconds:.0f} s long; at most {longest_s:g} s are allowed.",
             field=field,
             value=canvas.seconds,
         )
@@ -123,7 +128,7 @@ def passes(canvas: Canvas, region: tuple[int, int]) -> tuple[Pass, ...]:
     if canvas.grows and stop == canvas.first:  # nothing lies before it: it grows backwards
         known = canvas.first + canvas.recorded
         return tuple(
-            Pass(_on_grid(low), min(known, high + _samples(CONTEXT_S)), low, high)
+            Pass(_on_grid(low), min(known, high + _samples(CONTEXT_S)), low, high, grown=True)
             for low, high in reversed(stretches)
         )
     after = min(canvas.samples, stop + _samples(CONTEXT_S))
@@ -147,11 +152,13 @@ def frame_region(part: Pass) -> tuple[int, int]:
     """The latent frames (start, stop) of a pass's new music, counted from its ``low``; at least one.
 
     A frame that is cut by an end of the region belongs to what follows the end, as in training: both ends are rounded
-    down. Only the last frame of all has nothing behind it.
+    down. Only the last frame of all has nothing behind it; and where music grows up to the recording, the frame in
+    which the recording begins is made, not kept: what would be kept of it begins with silence.
     """
     frames = frame_count(part)
     start = min((part.start - part.low) // SAMPLES_PER_FRAME, frames - 1)
-    stop = frames if part.stop == part.high else (part.stop - part.low) // SAMPLES_PER_FRAME
+    whole = part.stop == part.high or part.grown
+    stop = -(-(part.stop - part.low) // SAMPLES_PER_FRAME) if whole else (part.stop - part.low) // SAMPLES_PER_FRAME
     return start, min(max(stop, start + 1), frames)
 
 

@@ -17,7 +17,6 @@ from acestep.tasks import Region, Task, is_own
 MATCHING = "matching"  # an accompaniment in the style the caption says, or the voice suggests
 BEGIN, END, BOTH, MIDDLE = "extend_start", "extend_end", "extend_both", "inpaint_middle"
 _ALL = "all"
-FIRST_SAMPLE_S = 1e-6  # less than half a sample behind 0: as a region's start the same place, but given
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +56,10 @@ class EditOrder:
         start_from: how much of the recording the noise starts from, 0 to 1.
         tracks: names of ``TRACK_NAMES``; each a song of its own where the task takes tracks apart.
         mix: what is made is returned mixed with the recording.
-        keeps_voice: the voice of the recording is taken out, and mixed with what is made.
+        voice: the voice of the recording is taken out, and mixed with what is made: the recording in words; or None.
         remainder: the recording without the tracks is returned too.
         flow: words and window of a flow edit, or None.
+        in_passes: a long region is made in several passes; else all is made at once, and may be as long as a song.
     """
 
     source_audio: str | None
@@ -69,9 +69,10 @@ class EditOrder:
     start_from: float
     tracks: tuple[str, ...]
     mix: bool
-    keeps_voice: bool
+    voice: Words | None
     remainder: bool
     flow: FlowEdit | None
+    in_passes: bool
 
 
 def order_edit(params: GenerationParams, task: Task) -> EditOrder | None:
@@ -103,9 +104,10 @@ def order_edit(params: GenerationParams, task: Task) -> EditOrder | None:
         start_from=params.cover_noise_strength if "cover_noise_strength" in task.parameters else 0.0,
         tracks=_tracks(params, task),
         mix=params.mix and task.adds,
-        keeps_voice=params.preserve_vocals and "preserve_vocals" in task.parameters,
+        voice=_voice(params, task),
         remainder=params.remainder and task.tracks_apart,
         flow=_flow(params) if task.flow_edit else None,
+        in_passes=task.keeps_outside,
     )
 
 
@@ -129,19 +131,16 @@ def _place(params: GenerationParams, task: Task) -> tuple[tuple[float, float | N
         before = seconds if params.continuation_mode in {BEGIN, BOTH} else 0.0
         behind = seconds if params.continuation_mode in {END, BOTH} else 0.0
         return nowhere, (before, behind)
-    if _region_is_open(params):
-        if task.region is Region.OPEN:
-            return nowhere, unchanged
+    none_given = params.repainting_start == params.repainting_end == 0
+    everything = params.repainting_start == 0 and params.repainting_end == GenerationParams().repainting_end
+    if task.region is Region.OPEN and (none_given or everything):
+        return nowhere, unchanged
+    if none_given or (everything and task.region is Region.GROWN):  # which needs a region in one of its modes alone
         raise InputError(
             "repainting_start and repainting_end give no region; say where, in seconds, music is to be made.",
             field="repainting_start",
         )
     return _region(params), unchanged
-
-
-def _region_is_open(params: GenerationParams) -> bool:
-    """Whether both ends are as they are when nobody gives them."""
-    return params.repainting_start == 0 and params.repainting_end == GenerationParams().repainting_end
 
 
 def _region(params: GenerationParams) -> tuple[float, float | None]:
@@ -153,6 +152,13 @@ def _region(params: GenerationParams) -> tuple[float, float | None]:
             f"repainting_end {end:g} must lie behind repainting_start {start:g}.", field="repainting_end", value=end
         )
     return start, end
+
+
+def _voice(params: GenerationParams, task: Task) -> Words | None:
+    """The recording whose voice is kept, in words; its caption is known where the new song has another."""
+    if not params.preserve_vocals or "preserve_vocals" not in task.parameters:
+        return None
+    return Words(params.caption if task.target_words else "", params.lyrics)
 
 
 def _nearness(params: GenerationParams, task: Task) -> float:
@@ -189,6 +195,8 @@ def _parsed(text: str, task: Task) -> tuple[str, ...]:
     takes_all = task.tracks_max >= len(TRACK_NAMES)
     if takes_all and text.strip().lower() == _ALL:
         return TRACK_NAMES
+    if takes_all and _ALL in [part.strip().lower() for part in text.split(",")]:
+        raise InputError("track_name 'all' stands alone.", field="track_name", value=text)
     names = tuple(re.sub(r"[\s_-]+", "_", part.strip().lower()) for part in text.split(",")) if text.strip() else ()
     for index, name in enumerate(names):
         if name not in TRACK_NAMES:

@@ -25,6 +25,7 @@ of 30: more than twice the dips beside good imitations.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -75,47 +76,48 @@ def splice(
     """
     _check(source, generated, region)
     result = source.copy()
-    splice_into(result, generated, region, sample_rate)
+    _replace(result, generated, region, _Spans.at(sample_rate))
     return result
 
 
 def resample_spliced(
-    source: np.ndarray, spliced: np.ndarray, region: tuple[int, int], from_rate: int, to_rate: int
-) -> tuple[np.ndarray, tuple[int, int]]:
-    """A spliced recording at another rate: outside the region it is still the (resampled) recording, exactly.
+    source: np.ndarray,
+    spliced: np.ndarray,
+    regions: Sequence[tuple[int, int]],
+    from_rate: int,
+    to_rate: int,
+) -> tuple[np.ndarray, list[tuple[int, int]]]:
+    """A spliced recording at another rate: outside the regions it is still the (resampled) recording, exactly.
 
-    A resampler carries some of the new music over the join, as ringing. So both are resampled and spliced once more;
+    A resampler carries some of the new music over the joins, as ringing. So both are resampled and spliced once more;
     there the second is an almost perfect imitation of the first, and what fades is the ringing.
 
     Args:
         source: float32 ``[channels, S]``.
         spliced: what ``splice`` made of it.
-        region: the region given to ``splice``.
+        regions: those given to ``splice``, in order.
         from_rate: of both in Hz.
         to_rate: the wanted rate in Hz.
 
     Returns:
-        float32 ``[channels, round(S * to_rate / from_rate)]``, and the region in its samples: those whose instants
-        lie in ``region``. Outside it, bit for bit ``resample(source)``. ``spliced`` itself when the rates agree.
+        float32 ``[channels, round(S * to_rate / from_rate)]``, and the regions in its samples: those whose instants
+        lie in ``regions``. Outside them, bit for bit ``resample(source)``. ``spliced`` itself when the rates agree.
 
     Raises:
-        ValueError: the shapes differ, or the region is not one of the timeline.
+        ValueError: the shapes differ, or a region is not one of the timeline.
     """
-    _check(source, spliced, region)
+    for region in regions:
+        _check(source, spliced, region)
     if from_rate == to_rate:
-        return spliced, region
+        return spliced, list(regions)
+    length = source.shape[1]
     result = resample(source, from_rate, to_rate)
-    region = scaled_region(region, source.shape[1], result.shape[1], from_rate, to_rate)
-    splice_into(result, resample(spliced, from_rate, to_rate), region, to_rate)
-    return result, region
-
-
-def scaled_region(
-    region: tuple[int, int], length: int, new_length: int, from_rate: int, to_rate: int
-) -> tuple[int, int]:
-    """A region of a timeline at another rate: the first sample at or after each border; an end of it stays one."""
-    start, end = (min(-(-border * to_rate // from_rate), new_length) for border in region)
-    return start, new_length if region[1] == length else end
+    del source  # an hour of it is a gigabyte, and the caller may have let go of it
+    places = [_scaled(region, length, result.shape[1], from_rate, to_rate) for region in regions]
+    generated = resample(spliced, from_rate, to_rate)
+    for place in places:
+        _replace(result, generated, place, _Spans.at(to_rate))
+    return result, places
 
 
 def _check(source: np.ndarray, other: np.ndarray, region: tuple[int, int]) -> None:
@@ -125,9 +127,14 @@ def _check(source: np.ndarray, other: np.ndarray, region: tuple[int, int]) -> No
         raise ValueError(f"{region} is no region of a timeline of {source.shape[1]} samples")
 
 
-def splice_into(recording: np.ndarray, generated: np.ndarray, region: tuple[int, int], sample_rate: int) -> None:
-    """``splice`` in place: ``recording`` gets the new music. Both ``[channels, S]``."""
-    spans = _Spans.at(sample_rate)
+def _scaled(region: tuple[int, int], length: int, new_length: int, from_rate: int, to_rate: int) -> tuple[int, int]:
+    """First sample at or after each border; an end of the timeline stays one."""
+    start, end = (min(-(-border * to_rate // from_rate), new_length) for border in region)
+    return start, new_length if region[1] == length else end
+
+
+def _replace(recording: np.ndarray, generated: np.ndarray, region: tuple[int, int], spans: _Spans) -> None:
+    """Put ``generated`` into the region of ``recording``, both ``[channels, S]``, in place, and mend both joins."""
     start, end = region
     before, after = start > 0, end < recording.shape[1]
     recording[:, start:end] = generated[:, start:end]

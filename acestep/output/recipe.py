@@ -69,11 +69,12 @@ class SourceUsed:
 
 @dataclass(frozen=True, slots=True)
 class OutputMade:
-    """What came out: format name, rate in Hz, samples per channel."""
+    """What came out: format name, rate in Hz, samples per channel; the one track that it is, or ""."""
 
     format: str
     sample_rate: int
     samples: int
+    track: str = ""
 
 
 def build_recipe(

@@ -7,7 +7,8 @@ Every song has two streams. *Initial* noise comes from the generator seeded with
 ``torch.randn(1, T, C)`` after ``manual_seed(seed)`` on the CPU. *Step* noise (the SDE solver) comes from a second
 generator whose seed is a hash of the first: turning the SDE on leaves the initial noise as it was, and the step noise
 of seed s is not the initial noise of seed s + 1. The hash has 32 bits because torch's CPU generator reads no more.
-A *variation* walks from the initial noise of one seed towards that of another.
+Music made in several passes has other noise in each (``pass_seed``): with the same noise and the same words it would
+repeat itself. A *variation* walks from the initial noise of one seed towards that of another.
 """
 
 from __future__ import annotations
@@ -33,6 +34,16 @@ def item_noise(seeds: Sequence[int], frames: Sequence[int], channels: int) -> Te
         fp32 ``[B, max T, C]``, standard normal, zero past each song's length.
     """
     return _draw([_generator(seed) for seed in seeds], frames, channels)
+
+
+def pass_seed(seed: int, number: int) -> int:
+    """The seed of one pass of several that make a song: that of the song in the first, a hash of both in the others.
+
+    Args:
+        seed: of the song, 0 to 2**32 - 1.
+        number: of the pass, from 0 on.
+    """
+    return seed if number == 0 else _hashed(f"{seed} {number}", b"pass")
 
 
 def varied_noise(
@@ -86,5 +97,9 @@ def _generator(seed: int) -> Generator:
 
 
 def _step_seed(seed: int) -> int:
-    digest = blake2b(str(seed).encode(), digest_size=4, person=b"step noise").digest()
-    return int.from_bytes(digest, "little")
+    return _hashed(str(seed), b"step noise")
+
+
+def _hashed(text: str, use: bytes) -> int:
+    """32 bits."""
+    return int.from_bytes(blake2b(text.encode(), digest_size=4, person=use).digest(), "little")
