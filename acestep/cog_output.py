@@ -83,15 +83,16 @@ def bundle_names(audios: Sequence[Mapping[str, Any]]) -> list[str]:
     """What files are called in a zip: ``drums.wav``, of several songs ``song-2-drums.wav``; whole songs are numbered.
 
     Args:
-        audios: of a result, song after song, each with the same tracks.
+        audios: of a result, song after song.
     """
-    count, suffixes = len(tracks_of(audios)), [Path(audio["path"]).suffix for audio in audios]
-    if count == 0:
+    if not tracks_of(audios):
         return [f"{index:02d}-{Path(audio['path']).name}" for index, audio in enumerate(audios)]
-    names = [f"{audio['track']}{suffix}" for audio, suffix in zip(audios, suffixes, strict=True)]
-    if len(audios) == count:
+    names = [f"{audio['track']}{Path(audio['path']).suffix}" for audio in audios]
+    seeds = [audio["params"]["seed"] for audio in audios]
+    songs = list(dict.fromkeys(seeds))
+    if len(songs) == 1:
         return names
-    return [f"song-{index // count + 1}-{name}" for index, name in enumerate(names)]
+    return [f"song-{songs.index(seed) + 1}-{name}" for seed, name in zip(seeds, names, strict=True)]
 
 
 def tracks_of(audios: Sequence[Mapping[str, Any]]) -> set[str]:

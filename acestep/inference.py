@@ -194,7 +194,7 @@ def what_needs_less(request: Request, plans: Sequence[Plan], model: ModelSpec, *
     ways = (
         (request.batch_size > 1, f"a batch_size below {request.batch_size}"),
         (apart, "fewer tracks at once"),
-        (_longest_s(plans) > DURATION_MIN_S, shorter),
+        (_longest_s(plans) > DURATION_MIN_S and (edit is None or not edit.in_passes), shorter),
         (can_offload, "offload_to_cpu=True"),
         (smaller is not None, f"the smaller model {smaller and smaller.name}"),
     )

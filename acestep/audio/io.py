@@ -61,6 +61,7 @@ class Audio:
         source_channels: of the file; more than 2 is worth a warning.
         sha256: hex digest of the file's bytes.
         duration_s: length of ``samples`` in seconds.
+        source_peak: largest magnitude in the file; what is beyond 1 is cut from ``samples``.
     """
 
     samples: np.ndarray
@@ -69,6 +70,7 @@ class Audio:
     source_channels: int
     sha256: str
     duration_s: float
+    source_peak: float
 
 
 def read_audio(
@@ -98,7 +100,9 @@ def read_audio(
         raise _audio_error(field, path, str(error)) from error
     except OSError as error:
         raise _audio_error(field, path, f"cannot be read ({error.strerror})") from error
-    return Audio(samples, SAMPLE_RATE, found.sample_rate, found.channels, digest, samples.shape[1] / SAMPLE_RATE)
+    return Audio(
+        samples, SAMPLE_RATE, found.sample_rate, found.channels, digest, samples.shape[1] / SAMPLE_RATE, meter.peak
+    )
 
 
 def _audio_error(field: str, path: str | Path, reason: str) -> AudioError:
@@ -181,6 +185,11 @@ class _Meter:
         self.count += block.shape[1]
         self.low = np.minimum(self.low, block.min(axis=1, initial=np.inf))
         self.high = np.maximum(self.high, block.max(axis=1, initial=-np.inf))
+
+    @property
+    def peak(self) -> float:
+        """Largest magnitude of any channel."""
+        return float(np.max(np.maximum(-np.asarray(self.low), self.high)))
 
     @property
     def silent(self) -> bool:
