@@ -15,8 +15,8 @@ from typing import Any
 
 from acestep import __version__
 from acestep.commands import editing, song, words
-from acestep.commands.names import COMMAND_LINE
-from acestep.naming import NamingFormatter
+from acestep.commands.names import naming
+from acestep.naming import Naming, NamingFormatter
 from acestep.terminal import finish_command, print_json
 
 
@@ -27,18 +27,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code.
     """
     arguments = _parser().parse_args(argv)
+    vocabulary = naming(arguments.names)
     lines = logging.StreamHandler()
-    lines.setFormatter(NamingFormatter(COMMAND_LINE, "acestep: %(message)s"))
+    lines.setFormatter(NamingFormatter(vocabulary, "acestep: %(message)s"))
     logging.basicConfig(handlers=[lines])
     logging.getLogger("acestep").setLevel(logging.INFO if arguments.verbose else logging.WARNING)
     as_json = getattr(arguments, "json", False)
-    return finish_command("acestep", partial(arguments.run, arguments), as_json=as_json)
+    return finish_command("acestep", partial(_run, arguments, vocabulary), as_json=as_json)
+
+
+def _run(arguments: argparse.Namespace, vocabulary: Naming) -> None:
+    """Run a command; what it complains of leaves in the words of its options."""
+    with vocabulary.errors():
+        arguments.run(arguments)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="acestep", description="Make music with ACE-Step 1.5.")
     parser.add_argument("--version", action="version", version=f"acestep {__version__}")
     parser.add_argument("-v", "--verbose", action="store_true", help="say what is loaded and decided")
+    parser.set_defaults(names={})  # parameter to option, where a command has words of its own
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, declare, about, example in (
         ("generate", song.add_generate, "make a song from words", song.GENERATE_EXAMPLE),

@@ -19,7 +19,7 @@ from typing import Any
 from acestep.errors import OutputError
 from acestep.output.recipe import to_json
 from acestep.output.tags import read_recipe
-from acestep.result import GenerationResult
+from acestep.result import GenerationResult, song_numbers
 
 _KEPT = 2
 _OUTPUTS = "acestep-outputs-"
@@ -88,11 +88,10 @@ def bundle_names(audios: Sequence[Mapping[str, Any]]) -> list[str]:
     if not tracks_of(audios):
         return [f"{index:02d}-{Path(audio['path']).name}" for index, audio in enumerate(audios)]
     names = [f"{audio['track']}{Path(audio['path']).suffix}" for audio in audios]
-    seeds = [audio["params"]["seed"] for audio in audios]
-    songs = list(dict.fromkeys(seeds))
-    if len(songs) == 1:
+    numbers = song_numbers(audios)
+    if max(numbers) == 0:
         return names
-    return [f"song-{songs.index(seed) + 1}-{name}" for seed, name in zip(seeds, names, strict=True)]
+    return [f"song-{number + 1}-{name}" for number, name in zip(numbers, names, strict=True)]
 
 
 def tracks_of(audios: Sequence[Mapping[str, Any]]) -> set[str]:

@@ -54,6 +54,7 @@ __all__ = [
     "warm_up",
 ]
 PLANNED = 0.4  # share of the progress that planning takes, where a planner works
+HEARD = 0.1  # and where it only listens
 logger = logging.getLogger(__name__)
 
 
@@ -127,7 +128,8 @@ def _generate(
     request = recordings.judged(request)
     with out_of_memory_explained("planning", lambda: _less_planning(request)):
         reader, share = dit_handler.renderer.reader, part(progress, 0.0, _planned(request))
-        batch = plan_songs(request, llm_handler, reader, share, listen=_listener(recordings, dit_handler))
+        hears = _listener(recordings, dit_handler, part(share, 0.0, 0.5))
+        batch = plan_songs(request, llm_handler, reader, part(share, 0.5, 1.0) if hears else share, listen=hears)
     plans = batch.plans
     with _memory_explained(f"making {_amount(plans)} with", request, plans, dit_handler):
         share = part(progress, _planned(request), 1.0)
@@ -137,17 +139,21 @@ def _generate(
     return result
 
 
-def _listener(recordings: Recordings, dit_handler: AceStepHandler) -> Callable[[], tuple[int, ...]] | None:
+def _listener(
+    recordings: Recordings, dit_handler: AceStepHandler, progress: Progress | None
+) -> Callable[[], tuple[int, ...]] | None:
     """What gives the codes of the recording, if it is of a length that planners know; else None."""
     source = recordings.source
     if source is None or not DURATION_MIN_S <= source.duration_s <= DURATION_MAX_S:
         return None
-    return lambda: dit_handler.renderer.codes_of(torch.from_numpy(source.samples))
+    return lambda: dit_handler.renderer.codes_of(torch.from_numpy(source.samples), progress)
 
 
 def _planned(request: Request) -> float:
     """Share of the work that is done when the songs are planned."""
-    return PLANNED if request.order is not None else 0.0
+    if request.order is not None:
+        return PLANNED
+    return HEARD if request.listens is not None else 0.0
 
 
 def _play(

@@ -27,6 +27,7 @@ from acestep.render import Renderer, Song
 from acestep.request import Request
 from acestep.takes import Kept, Performance, Take, laid_out
 
+HEARD_SHARE = 0.1  # of the progress of a pass: what it hears is encoded
 MARGIN_FRAMES = 13  # decoded around a region: the half second that a join compares
 
 
@@ -73,11 +74,11 @@ def paint(
     paintings = [_Painting(seed, laid_out(recording, canvas)) for seed in request.seeds]
     todo = [one for region in canvas.regions for one in passes(canvas, region)]
     for number, one in enumerate(todo):
-        with meters.measure("encoder"):
-            known = _heard(renderer, canvas, recording, one, paintings[0])
-        pieces = _pieces(request, plan, known, paintings, one, number)
         share = part(progress, number / len(todo), (number + 1) / len(todo))
-        rendering = renderer.play(request, pieces, reference, share, meters)
+        with meters.measure("encoder"):
+            known = _heard(renderer, canvas, recording, one, paintings[0], part(share, 0.0, HEARD_SHARE))
+        pieces = _pieces(request, plan, known, paintings, one, number)
+        rendering = renderer.play(request, pieces, reference, part(share, HEARD_SHARE, 1.0), meters)
         for painting, song in zip(paintings, rendering.songs, strict=True):
             _put(painting, song, one, request)
     kept = Kept(recording, canvas)
@@ -105,15 +106,23 @@ def _pieces(
     ]
 
 
-def _heard(renderer: Renderer, canvas: Canvas, recording: np.ndarray, one: Pass, painting: _Painting) -> Tensor:
+def _heard(
+    renderer: Renderer,
+    canvas: Canvas,
+    recording: np.ndarray,
+    one: Pass,
+    painting: _Painting,
+    progress: Progress | None,
+) -> Tensor:
     """Latents ``[1, T, C]`` of the recording under a pass; zero where this pass or an earlier one makes music."""
     latents, origin = torch.zeros(1, frame_count(one), LATENT_CHANNELS), one.low // SAMPLES_PER_FRAME
-    margin = renderer.hearing_frames
-    for start, stop in _unmade(painting, one):
+    margin, runs = renderer.hearing_frames, [*_unmade(painting, one)]
+    for number, (start, stop) in enumerate(runs):
         low, high = max(0, origin + start - margin), origin + stop + margin
         samples = low * SAMPLES_PER_FRAME, min(canvas.samples, high * SAMPLES_PER_FRAME)
         stretch = torch.from_numpy(laid_out(recording, canvas, *samples))
-        latents[:, start:stop] = renderer.latents_of(stretch, origin + start - low, stop - start)
+        share = part(progress, number / len(runs), (number + 1) / len(runs))
+        latents[:, start:stop] = renderer.latents_of(stretch, origin + start - low, stop - start, share)
     return latents
 
 

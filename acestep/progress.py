@@ -12,3 +12,10 @@ def part(progress: Progress | None, low: float, high: float) -> Progress | None:
     if progress is None:
         return None
     return lambda share, stage: progress(round(low + (high - low) * share, 4), stage)
+
+
+def by_chunk(progress: Progress | None, stage: str) -> Callable[[int, int], None] | None:
+    """Progress of work that counts its chunks, as (done, in all)."""
+    if progress is None:
+        return None
+    return lambda done, total: progress(round(done / total, 4), stage)

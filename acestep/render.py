@@ -6,7 +6,8 @@ doors, and what several pieces have to do with one another (``studio``).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -27,7 +28,7 @@ from acestep.meters import Meters
 from acestep.pieces import Piece
 from acestep.planner.plan import Plan
 from acestep.prepare import Preparer, without_source
-from acestep.progress import Progress
+from acestep.progress import Progress, by_chunk
 from acestep.reading import Reader
 from acestep.request import Request
 
@@ -72,7 +73,7 @@ class Renderer:
         residency: which of them are on the device; None is all of them, all the time.
 
     Attributes:
-        busy: True while pieces are being played.
+        busy: True while it plays or listens.
         reader: what it can be told.
     """
 
@@ -134,34 +135,39 @@ class Renderer:
             InputError: a prompt is too long.
             GenerationError: the latents are not finite, or all zero.
         """
-        self.busy = True
-        try:
+        with self._at_work():
             return self._play(request, tuple(pieces), reference, progress or _silent, meters or self.meters())
-        finally:
-            self.busy = False
 
     @torch.inference_mode()
-    def codes_of(self, waveform: Tensor) -> tuple[int, ...]:
-        """Semantic codes of a recording ``[2, S]`` at 48 kHz, five a second; silence fills up the last."""
-        latents = self.latents_of(waveform)
-        with self._residency.resident("dit") as model:
-            return tuple(self._preparer.codes(model, latents)[0].tolist())
+    def codes_of(self, waveform: Tensor, progress: Progress | None = None) -> tuple[int, ...]:
+        """Semantic codes of a recording ``[2, S]`` at 48 kHz, five a second; silence fills up the last.
+
+        Args:
+            progress: as in ``latents_of``.
+        """
+        with self._at_work():
+            latents = self.latents_of(waveform, progress=progress)
+            with self._residency.resident("dit") as model:
+                return tuple(self._preparer.codes(model, latents)[0].tolist())
 
     @torch.inference_mode()
-    def latents_of(self, waveform: Tensor, low: int = 0, frames: int | None = None) -> Tensor:
+    def latents_of(
+        self, waveform: Tensor, low: int = 0, frames: int | None = None, progress: Progress | None = None
+    ) -> Tensor:
         """Latents of a stretch of a recording, heard with what is around it.
 
         Args:
             waveform: ``[2, S]`` at 48 kHz.
             low: first latent frame of the stretch, counted from the first sample.
             frames: how many; None is all that are whole. What lies behind the recording is silence.
+            progress: called with (share done, "listening") after every chunk; what it raises ends the work.
 
         Returns:
             ``[1, frames, C]`` fp32 on the device.
         """
         if frames is None:
             frames = waveform.shape[1] // SAMPLES_PER_FRAME - low
-        with self._residency.resident("vae") as vae:
+        with self._at_work(), self._residency.resident("vae") as vae:
             margin = vae.config.encoder_context_frames
             first = max(0, low - margin)
             wanted = (low + frames + margin - first) * SAMPLES_PER_FRAME
@@ -169,8 +175,18 @@ class Renderer:
             missing = (low + frames - first) * SAMPLES_PER_FRAME - stretch.shape[1]
             if missing > 0:
                 stretch = torch.nn.functional.pad(stretch, (0, missing))
-            latents = Codec(vae).encode(stretch[None].to(self._device))  # [1, t, C]
+            report = by_chunk(progress, "listening")
+            latents = Codec(vae).encode(stretch[None].to(self._device), on_chunk=report)  # [1, t, C]
         return latents[:, low - first : low - first + frames]
+
+    @contextmanager
+    def _at_work(self) -> Iterator[None]:
+        """Busy within the block, and after it whatever it was before."""
+        before, self.busy = self.busy, True
+        try:
+            yield
+        finally:
+            self.busy = before
 
     @torch.inference_mode()
     def _play(

@@ -63,6 +63,22 @@ class GenerationResult:
             raise self.cause
 
 
+def song_numbers(audios: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Of every file of a result, which song it is or belongs to, from 0 on; tracks of a song follow each other.
+
+    A track that a recording has not is missing, and two songs may have one seed.
+    """
+    numbers: list[int] = []
+    seen: set[str] = set()
+    for index, audio in enumerate(audios):
+        other = index > 0 and audio["params"]["seed"] != audios[index - 1]["params"]["seed"]
+        if other or audio["track"] in seen:
+            seen = set()
+        numbers.append((numbers[-1] if numbers else -1) + (not seen))
+        seen.add(audio["track"])
+    return numbers
+
+
 def effective_params(
     params: GenerationParams, request: Request, take: Take, batch: PlannedBatch, model: str
 ) -> dict[str, Any]:

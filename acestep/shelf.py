@@ -110,7 +110,7 @@ class Shelf:
         return parts
 
     def make_room(self, needed: int, shared: Mapping[str, object] | None = None) -> None:
-        """Drop the least recently used models until ``needed`` bytes more fit; those that are playing stay.
+        """Drop the least recently used models until ``needed`` bytes more fit; those at work stay.
 
         Args:
             needed: bytes that are about to be loaded.
@@ -127,7 +127,7 @@ class Shelf:
             logger.info("Evicted %s: %s bytes freed", idle.name, f"{before - self._size(spared):,}")
 
     def clear(self) -> None:
-        """Drop every model that is not playing."""
+        """Drop every model that is not at work."""
         self._held = {spec: held for spec, held in self._held.items() if held.renderer.busy}
         free_cache()
 

@@ -29,6 +29,7 @@ from acestep.tasks import EXTRACTION, Source, instruction_for
 ROWS_MAX = 12  # of a batch: all tracks of one song
 VOICE = "vocals"
 REST, _NAMED_MAX = "remainder", 3  # what is left when so many tracks are taken out says which they were
+HEARD_SHARE = 0.1  # of the progress: a recording is encoded
 VOICE_SHARE = 0.4  # of the progress, where a voice is taken out first
 
 
@@ -84,10 +85,10 @@ class _Studio:
     def make(self, progress: Progress | None) -> Performance:
         """Every song and every track, and what is left of the recording without them."""
         edit, task = self.request.edit, self.request.task
-        ground = self._ground(self.source)
+        ground = self._ground(self.source, part(progress, 0.0, HEARD_SHARE))
         tracks = [(track,) for track in edit.tracks] if task.tracks_apart and edit.tracks else [edit.tracks]
         pieces = [self._piece(seed, names, ground) for seed in self.request.seeds for names in tracks]
-        songs, rendering = self._play(pieces, progress)
+        songs, rendering = self._play(pieces, part(progress, HEARD_SHARE, 1.0))
         takes = [self._finished(song) for song in songs]
         if edit.remainder:
             count = len(tracks)
@@ -102,15 +103,21 @@ class _Studio:
         """
         plain = replace(self.request, edit=replace(self.request.edit, nearness=1.0, start_from=0.0))
         first = replace(self, request=plain, timbre=None)
-        voices, _ = first._play(first._voice_pieces(), part(progress, 0.0, VOICE_SHARE))
+        pieces = first._voice_pieces(part(progress, 0.0, HEARD_SHARE))
+        voices, _ = first._play(pieces, part(progress, HEARD_SHARE, VOICE_SHARE))
         heard = [self._cut(song) for song in voices]
         if not self.request.task.accompanies:
             heard = [without(self.source, [voice]) for voice in heard]
-        pieces = [
-            self._piece(seed, self.request.edit.tracks, self._ground(sound))
-            for seed, sound in zip(self.request.seeds, heard, strict=True)
+        listening, count = part(progress, VOICE_SHARE, VOICE_SHARE + HEARD_SHARE), len(heard)
+        grounds = [
+            self._ground(sound, part(listening, index / count, (index + 1) / count))
+            for index, sound in enumerate(heard)
         ]
-        songs, rendering = self._play(pieces, part(progress, VOICE_SHARE, 1.0))
+        pieces = [
+            self._piece(seed, self.request.edit.tracks, ground)
+            for seed, ground in zip(self.request.seeds, grounds, strict=True)
+        ]
+        songs, rendering = self._play(pieces, part(progress, VOICE_SHARE + HEARD_SHARE, 1.0))
         takes = tuple(
             self._take(song, self._under(self._cut(voice), self._cut(song)), Ceiling.MIX)
             for voice, song in zip(voices, songs, strict=True)
@@ -134,15 +141,15 @@ class _Studio:
             songs += rendering.songs
         return songs, rendering
 
-    def _ground(self, sound: np.ndarray) -> Ground:
+    def _ground(self, sound: np.ndarray, progress: Progress | None) -> Ground:
         """A recording as the task hears it."""
-        return self._laid(sound, self.request.task.source)
+        return self._laid(sound, self.request.task.source, progress)
 
-    def _laid(self, sound: np.ndarray, heard: Source) -> Ground:
+    def _laid(self, sound: np.ndarray, heard: Source, progress: Progress | None) -> Ground:
         whole = [Pass(0, self.canvas.samples, *region) for region in self.canvas.regions]
         everything = Pass(0, self.canvas.samples, 0, self.canvas.samples)
         with self.meters.measure("encoder"):
-            latents = self.renderer.latents_of(torch.from_numpy(sound), 0, frame_count(everything))
+            latents = self.renderer.latents_of(torch.from_numpy(sound), 0, frame_count(everything), progress)
         return Ground(latents, heard, frame_region(whole[0]) if whole else None)
 
     def _piece(self, seed: int, tracks: tuple[str, ...], ground: Ground) -> Piece:
@@ -151,10 +158,10 @@ class _Studio:
         track = tracks[0] if request.task.tracks_apart and tracks else ""
         return Piece(self.plan, instruction, seed, track, ground)
 
-    def _voice_pieces(self) -> list[Piece]:
+    def _voice_pieces(self, progress: Progress | None) -> list[Piece]:
         """The voice, asked for with what is known of the recording in words."""
-        ground, instruction = self._laid(self.source, EXTRACTION.source), instruction_for(EXTRACTION, tracks=(VOICE,))
-        words = self.request.edit.voice
+        ground = self._laid(self.source, EXTRACTION.source, progress)
+        instruction, words = instruction_for(EXTRACTION, tracks=(VOICE,)), self.request.edit.voice
         plan = replace(self.plan, caption=words.caption, lyrics=words.lyrics.strip() or INSTRUMENTAL_LYRICS)
         return [Piece(plan, instruction, seed, VOICE, ground) for seed in self.request.seeds]
 

@@ -27,6 +27,7 @@ from acestep.planner.order import PlanOrder, order_plan
 from acestep.planner.plan import Sheet, codes_text, parse_codes
 from acestep.planner.progress import Line, Share, Watch
 from acestep.planner.writer import LISTENING_TEMPERATURE, Writer
+from acestep.progress import part
 from acestep.request import check_duration, fixed_metadata
 from acestep.seeds import resolve_seeds
 
@@ -186,12 +187,13 @@ def format_sample(
     return _answer(llm_handler, params, constrained_decoding_debug, lay_out, Watch(line, progress))
 
 
-def audio_codes_of(dit_handler: AceStepHandler, audio: str | Path) -> str:
+def audio_codes_of(dit_handler: AceStepHandler, audio: str | Path, progress: Share | None = None) -> str:
     """The semantic codes of a recording, as ``GenerationParams.audio_codes`` and ``understand_music`` take them.
 
     Args:
         dit_handler: with a loaded model; the codes are those of its family.
         audio: a file of 10 to 600 seconds.
+        progress: called with (share done, stage).
 
     Raises:
         AudioError: it cannot be read, or holds no sound.
@@ -201,7 +203,7 @@ def audio_codes_of(dit_handler: AceStepHandler, audio: str | Path) -> str:
     recording = read_audio(str(audio), field="audio", require_sound=True)
     check_duration("audio", recording.duration_s)
     with out_of_memory_explained("listening", lambda: ["a shorter recording"]):
-        return codes_text(dit_handler.renderer.codes_of(torch.from_numpy(recording.samples)))
+        return codes_text(dit_handler.renderer.codes_of(torch.from_numpy(recording.samples), progress))
 
 
 def understand_music(
@@ -231,7 +233,8 @@ def understand_music(
     params.audio_codes = audio_codes
 
     def listen(writer: Writer, params: GenerationParams, order: PlanOrder, drawn: int, watch: Watch) -> Sheet:
-        heard = "" if audio is None else audio_codes_of(dit_handler or AceStepHandler(), audio)
+        hears = part(progress, 0.0, 0.5)
+        heard = "" if audio is None else audio_codes_of(dit_handler or AceStepHandler(), audio, hears)
         codes = parse_codes(heard or params.audio_codes, writer.codes)
         if not codes:
             raise InputError(
@@ -240,7 +243,8 @@ def understand_music(
         check_duration("audio_codes", len(codes) / CODE_RATE)
         return writer.understand(codes, order, drawn, watch)
 
-    return _answer(llm_handler, params, constrained_decoding_debug, listen, Watch(line, progress))
+    share = progress if audio is None else part(progress, 0.5, 1.0)
+    return _answer(llm_handler, params, constrained_decoding_debug, listen, Watch(line, share))
 
 
 def _params(

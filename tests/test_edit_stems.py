@@ -21,6 +21,7 @@ from acestep.handler import AceStepHandler
 from acestep.inference import GenerationConfig
 from acestep.output.formats import CD_RATE
 from acestep.output.tags import read_recipe, read_tags
+from acestep.result import song_numbers
 
 from edit_support import played, run, saved, sounds, tune
 
@@ -196,6 +197,20 @@ def test_a_track_that_the_recording_has_not_is_told_and_left_out(
         heard_takes([*takes, replace(takes[0], samples=np.nan * takes[0].samples)])
     with pytest.raises(GenerationError, match="silence"):
         heard_takes([replace(takes[0], samples=0 * takes[0].samples, track="")])
+
+
+@pytest.mark.parametrize(
+    ("files", "numbers"),
+    [
+        ([(3, ""), (4, ""), (4, "")], [0, 1, 2]),
+        ([(3, "drums"), (3, "bass"), (4, "drums"), (4, "bass")], [0, 0, 1, 1]),
+        ([(3, "drums"), (4, "drums"), (4, "bass")], [0, 1, 1]),
+        ([(3, "drums"), (3, "bass"), (3, "drums"), (3, "bass")], [0, 0, 1, 1]),
+        ([(3, "bass")], [0]),
+    ],
+)
+def test_files_of_a_result_are_counted_by_song(files: list[tuple[int, str]], numbers: list[int]) -> None:
+    assert song_numbers([{"params": {"seed": seed}, "track": track} for seed, track in files]) == numbers
 
 
 def test_every_track_is_a_file_that_says_what_it_is(tiny_base: AceStepHandler, source: str, tmp_path: Path) -> None:

@@ -154,33 +154,33 @@ def test_commands_as_processes(folder: Path) -> None:
     assert len(json.loads(made.stdout)["audio_codes"]) == 50
     told = process("write", "rain", "--seed", "1", "--top-p", "0", folder=folder)
     assert (told.returncode, told.stdout) == (2, "")
-    assert told.stderr.splitlines()[-1] == "acestep: top_p must be a number from 0.01 to 1, not 0.0."
+    assert told.stderr.splitlines()[-1] == "acestep: --top-p must be a number from 0.01 to 1, not 0.0."
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
-        (["plan", ""], 2, "caption and lyrics are both empty"),
+        (["plan", ""], 2, "TEXT and lyrics are both empty"),
         (["plan", "x", "--duration", "5"], 2, "Invalid audio duration"),
-        (["plan", "x", "--language", "xx"], 2, "vocal_language 'xx' is unknown"),
-        (["plan", "x", "--temperature", "-1"], 2, "lm_temperature must be a number from 0 to 2, not -1.0."),
-        (["plan", "x", "--lm-guidance", "0.5"], 2, "lm_cfg_scale must be a number from 1 to 10, not 0.5."),
-        (["plan", "x", "--simple", "--lyrics", "la"], 2, "lyrics does not go with simple_query 'x'"),
-        (["plan", "x", "--lm", "none"], 2, "lm 'none' is no planner here; name one."),
-        (["plan", "x", "--lm", "nope"], 2, "lm_model 'nope' is unknown"),
+        (["plan", "x", "--language", "xx"], 2, "--language 'xx' is unknown"),
+        (["plan", "x", "--temperature", "-1"], 2, "--temperature must be a number from 0 to 2, not -1.0."),
+        (["plan", "x", "--lm-guidance", "0.5"], 2, "--lm-guidance must be a number from 1 to 10, not 0.5."),
+        (["plan", "x", "--simple", "--lyrics", "la"], 2, "--lyrics does not go with --simple TEXT 'x'"),
+        (["plan", "x", "--lm", "none"], 2, "--lm 'none' is no planner here; name one."),
+        (["plan", "x", "--lm", "nope"], 2, "--lm 'nope' is unknown"),
         (["plan", "x", "--lm", "acestep-5Hz-lm-0.6B"], 1, "Model not loaded: acestep-5Hz-lm-0.6B needs the folders"),
-        (["plan", "x", "--backend", "mlx"], 2, "backend 'mlx' is unknown"),
+        (["plan", "x", "--backend", "mlx"], 2, "--backend 'mlx' is unknown"),
         (["plan", "x", "--lyrics", "雨" * 200, "--duration", "5"], 2, "Invalid audio duration"),
         (
             ["render", "absent.json", "-o", "a.wav"],
             2,
-            "plan 'absent.json' cannot be read: No such file or directory.",
+            "PLAN.json 'absent.json' cannot be read: No such file or directory.",
         ),
-        (["write", " "], 2, "query is blank; describe the song in one line."),
-        (["write", "x", "--language", "xx"], 2, "vocal_language 'xx' is unknown"),
-        (["understand", "absent.wav"], 2, "file 'absent.wav' cannot be read: No such file or directory."),
-        (["codes", "absent.wav"], 2, "absent.wav"),
-        (["generate", "x", "--codes", "1,2", "--lm", "none", "-o", "a.wav"], 2, "audio_codes holds '1,2'"),
+        (["write", " "], 2, "TEXT is blank; describe the song in one line."),
+        (["write", "x", "--language", "xx"], 2, "--language 'xx' is unknown"),
+        (["understand", "absent.wav"], 2, "FILE 'absent.wav' cannot be read: No such file or directory."),
+        (["codes", "absent.wav"], 2, "FILE: 'absent.wav' does not exist."),
+        (["generate", "x", "--codes", "1,2", "--lm", "none", "-o", "a.wav"], 2, "--codes holds '1,2'"),
     ],
     ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else None,
 )
@@ -198,9 +198,9 @@ def test_errors_are_one_line_and_leave_nothing(
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ("<|audio_code_1|>é", "file 'codes.txt' holds more than <|audio_code_N|> tokens."),
-        ("<|audio_code_1|>" * 50 + "x", "audio_codes holds 'x'; write only <|audio_code_N|> tokens."),
-        ("<|audio_code_1|>" * 49, "Invalid audio duration: audio_codes must be 10 to 600 seconds, not 9.8."),
+        ("<|audio_code_1|>é", "FILE 'codes.txt' holds more than <|audio_code_N|> tokens."),
+        ("<|audio_code_1|>" * 50 + "x", "FILE holds 'x'; write only <|audio_code_N|> tokens."),
+        ("<|audio_code_1|>" * 49, "Invalid audio duration: FILE must be 10 to 600 seconds, not 9.8."),
         ("just words", "codes.txt"),
     ],
     ids=["letters", "junk", "short", "words"],
@@ -211,6 +211,25 @@ def test_files_without_codes_are_refused(
     (folder / "codes.txt").write_text(content, encoding="utf-8")
     assert main(["understand", "codes.txt"]) == 2
     assert sentence in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("[1]", "PLAN.json must be a JSON object, not [1]."),
+        ('{"caption": "x", "metadata": {"bpm": 5}}', "bpm must be from 30 to 300, not 5."),
+        ('{"caption": "x", "metadata": {"keyscale": "H"}}', "keyscale 'H' is not a key;"),
+        ('{"caption": "x", "metadata": {"language": "xx"}}', "language 'xx' is unknown;"),
+        ('{"caption": "x", "metadata": {"duration": 5}}', "duration must be from 10 to 600 seconds, not 5."),
+        ('{"caption": "", "metadata": {"duration": 10}}', "caption and lyrics are both empty;"),
+    ],
+)
+def test_what_is_wrong_in_a_plan_is_called_as_the_plan_calls_it(
+    content: str, sentence: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "plan.json").write_text(content)
+    assert main(["render", "plan.json", "-o", "a.wav"]) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"acestep: {sentence}")
 
 
 @contextmanager

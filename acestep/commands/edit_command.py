@@ -11,10 +11,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from acestep.commands import options, song
-from acestep.commands.names import naming
+from acestep.errors import InputError
+
+NOWHERE: Mapping[str, float] = MappingProxyType({"repainting_start": 0.0, "repainting_end": 0.0})  # no region given
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +31,7 @@ class EditCommand:
         add: declares its own options.
         say: what they are as parameters of the Python API.
         names: parameter to option, where it is not that of ``names.OPTIONS``.
+        euler_only: no other solver goes with it.
         run: makes the songs, of arguments, parameters and whether a planner is asked (``planned``).
     """
 
@@ -37,6 +41,7 @@ class EditCommand:
     add: Callable[[argparse.ArgumentParser], None]
     say: Callable[[argparse.Namespace], dict[str, Any]]
     names: Mapping[str, str] = field(default_factory=dict)
+    euler_only: bool = False
     run: Callable[..., None] = song.make
 
     def declare(self, parser: argparse.ArgumentParser) -> None:
@@ -53,18 +58,17 @@ class EditCommand:
         parser.add_argument(
             "--backend", default="native", metavar="NAME", help="of it: native, vllm or pt; default: native"
         )
-        song.add_playing(parser)
-        parser.set_defaults(run=partial(_run, self))
+        song.add_playing(parser, euler_only=self.euler_only)
+        parser.set_defaults(run=partial(_run, self), names=self.names)
 
 
 def _run(command: EditCommand, arguments: argparse.Namespace) -> None:
     from acestep.params import GenerationParams
 
-    with naming(command.names).errors():
-        planned = options.planner_of(arguments) is not None
-        said = {**options.metadata_of(arguments), **command.say(arguments)}
-        params = GenerationParams(**said, seed=arguments.seed, thinking=planned)
-        command.run(arguments, params, planned=planned)
+    planned = options.planner_of(arguments) is not None
+    said = {**options.metadata_of(arguments), **command.say(arguments)}
+    params = GenerationParams(**said, seed=arguments.seed, thinking=planned)
+    command.run(arguments, params, planned=planned)
 
 
 def add_song(parser: argparse.ArgumentParser, about: str = "a recording") -> None:
@@ -72,9 +76,10 @@ def add_song(parser: argparse.ArgumentParser, about: str = "a recording") -> Non
     parser.add_argument("song", type=Path, metavar="SONG", help=about)
 
 
-def add_words(parser: argparse.ArgumentParser, about: str = "the music in words", **settings: Any) -> None:
-    """What it becomes, in words."""
-    parser.add_argument("text", metavar="TEXT", help=about, **settings)
+def add_words(parser: argparse.ArgumentParser, about: str = "the music in words") -> None:
+    """What it becomes, in words, which may be left out: the recording says much."""
+    text = parser.add_argument("text", metavar="[TEXT]", default="", help=f"{about}; default: no words")
+    text.required = False  # as with nargs="?", which would not let it stand behind an option
     options.add_lyrics(parser)
 
 
@@ -88,7 +93,25 @@ def source_of(arguments: argparse.Namespace) -> dict[str, Any]:
     return {"src_audio": str(arguments.song)}
 
 
-def given(arguments: argparse.Namespace, **parameters: str) -> dict[str, Any]:
-    """Parameters by the option that says them, those that were not given left out."""
-    values = {name: getattr(arguments, option) for name, option in parameters.items()}
-    return {name: value for name, value in values.items() if value is not None}
+def add_region(parser: argparse.ArgumentParser, what: str, without: str) -> None:
+    """Where music is made.
+
+    Args:
+        what: is made.
+        without: what is so where neither end is given.
+    """
+    start = f"where {what} begins, in seconds of SONG, -600 to 3600; below 0 is before it; default: 0"
+    end = f"where it ends, in seconds of SONG, up to 3600; may be behind it; -1 is its end; default: -1. {without}"
+    parser.add_argument("--start", type=float, metavar="S", help=start)
+    parser.add_argument("--end", type=float, metavar="S", help=end)
+
+
+def region_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What ``add_region`` declares, as parameters of the Python API; nothing where neither end is given.
+
+    Raises:
+        InputError: an end where SONG begins, which that API would take for no region.
+    """
+    if arguments.end == 0 and not arguments.start:
+        raise InputError("--end 0 must lie behind --start 0.", field="--end", value=arguments.end)
+    return options.given(arguments, repainting_start="start", repainting_end="end")

@@ -13,12 +13,33 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from acestep.commands import options, song
-from acestep.commands.edit_command import EditCommand, add_song, add_words, given, source_of, words_of
+from acestep.commands.edit_command import (
+    NOWHERE,
+    EditCommand,
+    add_region,
+    add_song,
+    add_words,
+    region_of,
+    source_of,
+    words_of,
+)
+from acestep.commands.options import given
 from acestep.constants import TRACK_NAMES
-from acestep.editing.order import BEGIN, BOTH, END, FIRST_SAMPLE_S, MATCHING
+from acestep.editing.order import BEGIN, BOTH, END, MATCHING
 from acestep.errors import InputError, UnsupportedError
-from acestep.fields import ACCOMPANIMENT_STYLES
-from acestep.tasks import ACCOMPANIMENT, COMPLETION, COVER, EDIT, EXTENSION, EXTRACTION, FAITHFUL_COVER, LEGO, REPAINT
+from acestep.fields import ACCOMPANIMENT_STYLES, check_number
+from acestep.tasks import (
+    ACCOMPANIMENT,
+    COMPLETION,
+    COVER,
+    EDIT,
+    EXTENSION,
+    EXTRACTION,
+    FAITHFUL_COVER,
+    LEGO,
+    REPAINT,
+    TASKS,
+)
 
 if TYPE_CHECKING:
     from acestep.params import GenerationParams
@@ -26,6 +47,10 @@ if TYPE_CHECKING:
 WHERE = MappingProxyType({"end": END, "start": BEGIN, "both": BOTH})
 _TRACKS = ", ".join(TRACK_NAMES)
 _SEVERAL = f"of {_TRACKS}, separated by commas; or all"
+_KEEPS_VOICE = "preserve_vocals"
+_VOICED_COVER = next(
+    row for row in TASKS.values() if _KEEPS_VOICE in row.parameters and row.follows and not row.target_words
+)
 
 
 # --- cover -------------------------------------------------------------------------------------------------------
@@ -35,12 +60,17 @@ def _add_cover(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--strength", type=float, metavar="S", help="how near to SONG it stays, 0 to 1; default: 1")
     parser.add_argument("--faithful", action="store_true", help="keep the sound too, not melody and rhythm alone")
     parser.add_argument("--noise", type=float, metavar="N", help="how much of SONG to start from, 0 to 1; default: 0")
+    about = "take the voice out of SONG and put it over the new version; --lyrics are then what it sings"
+    parser.add_argument("--keep-voice", action="store_true", help=f"{about}; default: SONG as a whole is followed")
 
 
 def _cover(arguments: argparse.Namespace) -> dict[str, Any]:
     codes = options.written_codes("SONG", arguments.song)
-    if codes and arguments.faithful:
-        raise UnsupportedError("--faithful does not go with codes, which hold no sound.", field="--faithful")
+    for option, said in (("--faithful", arguments.faithful), ("--keep-voice", arguments.keep_voice)):
+        if codes and said:
+            raise UnsupportedError(f"{option} does not go with codes, which hold no sound.", field=option)
+    if arguments.keep_voice:
+        return {**_around_voice(arguments), **source_of(arguments), **words_of(arguments)}
     return {
         "task_type": (FAITHFUL_COVER if arguments.faithful else COVER).name,
         **({"audio_codes": codes} if codes else source_of(arguments)),
@@ -49,27 +79,25 @@ def _cover(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def _around_voice(arguments: argparse.Namespace) -> dict[str, Any]:
+    """A cover under the voice of the recording; its task counts from the other end: how far it is from SONG."""
+    for option, said in (("--faithful", arguments.faithful), ("--noise", arguments.noise is not None)):
+        if said:
+            raise UnsupportedError(f"{option} does not go with --keep-voice.", field=option)
+    near = 1.0 if arguments.strength is None else check_number("--strength", arguments.strength, 0, 1)
+    return {"task_type": _VOICED_COVER.name, _KEEPS_VOICE: True, _VOICED_COVER.follows: round(1 - near, 6)}
+
+
 # --- regions -----------------------------------------------------------------------------------------------------
-def _add_region(parser: argparse.ArgumentParser, about: str) -> None:
-    start = f"where {about} begins, in seconds, below 0 before SONG; default: 0"
-    end = "where it ends, in seconds, may be behind SONG; default: its end"
-    parser.add_argument("--start", type=float, metavar="S", help=start)
-    parser.add_argument("--end", type=float, metavar="S", help=end)
-
-
-def _region(arguments: argparse.Namespace) -> dict[str, Any]:
-    region = given(arguments, repainting_start="start", repainting_end="end")
-    return {"repainting_start": FIRST_SAMPLE_S} if region == {"repainting_start": 0.0} else region
-
-
 def _add_repaint(parser: argparse.ArgumentParser) -> None:
     add_song(parser)
     add_words(parser, "the new part in words")
-    _add_region(parser, "the new part")
+    add_region(parser, "the new part", "One of the two must be given; --start 0 is the whole of SONG.")
 
 
 def _repaint(arguments: argparse.Namespace) -> dict[str, Any]:
-    return {"task_type": REPAINT.name, **source_of(arguments), **words_of(arguments), **_region(arguments)}
+    region = region_of(arguments) or NOWHERE
+    return {"task_type": REPAINT.name, **source_of(arguments), **words_of(arguments), **region}
 
 
 def _add_extend(parser: argparse.ArgumentParser) -> None:
@@ -102,7 +130,7 @@ def _add_lego(parser: argparse.ArgumentParser) -> None:
     add_song(parser)
     add_words(parser, "the track in words")
     parser.add_argument("--track", default="", metavar="NAME", help=f"what plays: {_TRACKS}")
-    _add_region(parser, "it")
+    add_region(parser, "the track", "Without the two it plays through the whole of SONG.")
     _add_mix(parser)
 
 
@@ -113,7 +141,7 @@ def _lego(arguments: argparse.Namespace) -> dict[str, Any]:
         "mix": arguments.mix,
         **source_of(arguments),
         **words_of(arguments),
-        **_region(arguments),
+        **region_of(arguments),
     }
 
 
@@ -144,14 +172,21 @@ def _add_complete(parser: argparse.ArgumentParser) -> None:
         metavar="STYLE",
         help=f"play under a voice, in a STYLE of {styles}; without one: {MATCHING}",
     )
+    about = "with --accompany: take the voice out of SONG first, and put it over what is made"
+    parser.add_argument("--keep-voice", action="store_true", help=f"{about}; default: SONG is a voice already")
     _add_mix(parser)
 
 
 def _complete(arguments: argparse.Namespace) -> dict[str, Any]:
+    if arguments.keep_voice and arguments.accompany is None:
+        raise UnsupportedError("--keep-voice goes with --accompany alone.", field="--keep-voice")
+    if arguments.keep_voice and arguments.mix:
+        raise UnsupportedError("--mix does not go with --keep-voice, which is mixed anyway.", field="--mix")
     return {
         "task_type": (ACCOMPANIMENT if arguments.accompany else COMPLETION).name,
         "track_name": arguments.tracks,
         "mix": arguments.mix,
+        _KEEPS_VOICE: arguments.keep_voice,
         **source_of(arguments),
         **words_of(arguments),
         **given(arguments, accompaniment_style="accompany"),
@@ -189,7 +224,7 @@ def _edit(arguments: argparse.Namespace) -> dict[str, Any]:
 def _add_stitch(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("first", type=Path, metavar="A", help="the recording that begins")
     parser.add_argument("second", type=Path, metavar="B", help="the recording that follows")
-    add_words(parser, "the passage between them in words", nargs="?", default="")
+    add_words(parser, "the passage between them in words")
     parser.add_argument(
         "--bridge", type=float, default=12.0, metavar="S", help="its length in seconds, 1 to 90; default: 12"
     )
@@ -265,6 +300,7 @@ COMMANDS = (
             "edit_n_max": "--n-max",
             "edit_n_avg": "--n-avg",
         },
+        euler_only=True,
     ),
     EditCommand(
         name="stitch",

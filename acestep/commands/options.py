@@ -83,11 +83,23 @@ def add_seed(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def given(arguments: argparse.Namespace, **parameters: str) -> dict[str, Any]:
+    """Parameters by the option that says them; those that were not given, or not declared, are left out."""
+    values = {name: getattr(arguments, option, None) for name, option in parameters.items()}
+    return {name: value for name, value in values.items() if value is not None}
+
+
 def words_of(arguments: argparse.Namespace, *, thinking: bool) -> GenerationParams:
-    """The song in the vocabulary of the Python API, with what the planner may decide."""
+    """The song in the vocabulary of the Python API, with what the planner may decide.
+
+    Raises:
+        UnsupportedError: a wish, and no planner to grant it.
+    """
     from acestep.params import GenerationParams
 
-    params = GenerationParams(
+    if arguments.simple and not thinking:
+        raise UnsupportedError("--simple needs the planner, and there is none; name one by --lm.", field="--simple")
+    return GenerationParams(
         **metadata_of(arguments),
         lyrics=text_or_file("lyrics", arguments.lyrics),
         duration=arguments.duration,
@@ -95,20 +107,11 @@ def words_of(arguments: argparse.Namespace, *, thinking: bool) -> GenerationPara
         thinking=thinking,
         use_cot_caption=not arguments.keep_caption,
         use_cot_lyrics=arguments.write_lyrics,
+        **given(
+            arguments, lm_temperature="temperature", lm_top_k="top_k", lm_top_p="top_p", lm_cfg_scale="lm_guidance"
+        ),
+        **{"simple_query" if arguments.simple else "caption": arguments.text},
     )
-    if arguments.simple:
-        params.simple_query = arguments.text
-    else:
-        params.caption = arguments.text
-    for option, name in (
-        ("temperature", "lm_temperature"),
-        ("top_k", "lm_top_k"),
-        ("top_p", "lm_top_p"),
-        ("lm_guidance", "lm_cfg_scale"),
-    ):
-        if getattr(arguments, option) is not None:
-            setattr(params, name, getattr(arguments, option))
-    return params
 
 
 def metadata_of(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -124,8 +127,7 @@ def metadata_of(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def sampling_of(arguments: argparse.Namespace) -> dict[str, float]:
     """The planner's sampling, as the functions of ``words`` take it; what was not given is theirs."""
-    given = {name: getattr(arguments, name) for name in ("temperature", "top_k", "top_p", "seed")}
-    return {name: value for name, value in given.items() if value is not None}
+    return given(arguments, temperature="temperature", top_k="top_k", top_p="top_p", seed="seed")
 
 
 def model_of(arguments: argparse.Namespace, task: str | None = None) -> ModelSpec:
@@ -180,15 +182,15 @@ def start_planner(arguments: argparse.Namespace) -> LLMHandler:
     return planner
 
 
-def text_or_file(field: str, given: str) -> str:
+def text_or_file(field: str, said: str) -> str:
     """Words as typed, or the text of the file they name."""
-    if "\n" in given or len(os.fsencode(given)) > NAME_BYTES_MAX or not Path(given).is_file():
-        return given
+    if "\n" in said or len(os.fsencode(said)) > NAME_BYTES_MAX or not Path(said).is_file():
+        return said
     try:
-        return Path(given).read_text(encoding="utf-8").strip("\n")
+        return Path(said).read_text(encoding="utf-8").strip("\n")
     except (OSError, UnicodeDecodeError) as error:
-        problem = f"{field}: {given!r} is not a readable UTF-8 text file."
-        raise InputError(problem, field=field, value=given) from error
+        problem = f"{field}: {said!r} is not a readable UTF-8 text file."
+        raise InputError(problem, field=field, value=said) from error
 
 
 def written_codes(field: str, file: Path) -> str | None:

@@ -11,56 +11,72 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acestep.commands import options
-from acestep.constants import SAMPLE_RATE
+from acestep.commands.denoising import add_denoising, denoising_of
+from acestep.commands.names import naming
+from acestep.constants import SAMPLE_RATE, SEED_MAX
 from acestep.errors import InputError, OutputError
+from acestep.tasks import EXTRACTION
 from acestep.terminal import print_json
 
 if TYPE_CHECKING:
     from acestep.checkpoints.rows import ModelSpec
     from acestep.handler import AceStepHandler
     from acestep.llm_inference import LLMHandler
+    from acestep.naming import Naming
     from acestep.params import GenerationConfig, GenerationParams
     from acestep.result import GenerationResult
 
 GENERATE_EXAMPLE = 'Example: acestep generate "calm piano with strings" --duration 30 --key "D minor" -o song.flac'
 RENDER_EXAMPLE = "Example: acestep render plan.json --seed 7 -o song.flac"
+_PLAN_KEYS = ("caption", "lyrics", "bpm", "keyscale", "timesignature", "duration", "audio_codes")
+_IN_A_PLAN = {"plan": "PLAN.json", "vocal_language": "language", **{key: key for key in _PLAN_KEYS}}
 
 
 def add_generate(parser: argparse.ArgumentParser) -> None:
     """Declare ``acestep generate``."""
-    parser.set_defaults(run=_generate)
+    parser.set_defaults(run=_generate, names={"audio_codes": "--codes", "codes": "--codes"})
     options.add_words(parser)
     options.add_planner(parser)
     options.add_planning(parser)
     parser.add_argument("--codes", default="", metavar="FILE|TEXT", help="semantic codes to play")
+    _add_variation(parser)
     add_playing(parser)
 
 
 def add_render(parser: argparse.ArgumentParser) -> None:
     """Declare ``acestep render``."""
-    parser.set_defaults(run=_render)
+    parser.set_defaults(run=_render, names=_IN_A_PLAN)
     parser.add_argument("plan", type=Path, metavar="PLAN.json", help="a plan, as `acestep plan` writes it")
+    _add_variation(parser)
     add_playing(parser)
 
 
-def add_playing(parser: argparse.ArgumentParser) -> None:
-    """Where the song goes and how it is played."""
+def _add_variation(parser: argparse.ArgumentParser) -> None:
+    """A second noise, for songs that are a little different."""
+    about = f"seed of a second noise, -1 (random) or 0 to {SEED_MAX}; default: random"
+    parser.add_argument("--variation-seed", type=int, metavar="N", help=about)
+    about = "share of the second noise, 0 (off) to 1 (another song); default: 0"
+    parser.add_argument("--variation-strength", type=float, metavar="V", help=about)
+
+
+def add_playing(parser: argparse.ArgumentParser, *, euler_only: bool = False) -> None:
+    """Where the song goes and how it is played.
+
+    Args:
+        euler_only: as in ``add_denoising``.
+    """
     parser.add_argument(
         "-o", "--output", type=Path, required=True, metavar="FILE", help="a .wav, .flac, .mp3, .ogg, .opus or .m4a"
     )
     parser.add_argument("--reference", metavar="FILE", help="recording whose timbre is taken over")
     options.add_seed(parser)
     parser.add_argument("--batch-size", type=int, default=1, metavar="N", help="songs at once, 1 to 8; default: 1")
-    parser.add_argument("--steps", type=int, metavar="N", help="denoising steps; default: the model's")
-    parser.add_argument(
-        "--guidance", type=float, metavar="G", help="guidance scale, 0 to 30 (base, sft); default: the model's"
-    )
-    parser.add_argument("--shift", type=float, metavar="S", help="timestep shift, 0.1 to 10; default: the model's")
-    parser.add_argument("--solver", default="euler", metavar="NAME", help="euler, heun or pingpong; default: euler")
+    add_denoising(parser, euler_only=euler_only)
     parser.add_argument("--sample-rate", type=int, default=SAMPLE_RATE, metavar="HZ", help="48000 (default) or 44100")
     parser.add_argument("--format", metavar="NAME", help="wav24 or wav32 for a .wav; default: what the suffix says")
     options.add_device(parser)
@@ -87,7 +103,7 @@ def make(arguments: argparse.Namespace, params: GenerationParams, *, planned: bo
 
     Args:
         arguments: what ``add_playing`` declares, and what the planner needs.
-        params: the song; how it is played is filled in.
+        params: the song; how it is played, the arguments say.
         planned: whether a planner is asked.
 
     Raises:
@@ -96,16 +112,17 @@ def make(arguments: argparse.Namespace, params: GenerationParams, *, planned: bo
     from acestep.output.writer import writable_folder
     from acestep.params import GenerationConfig
 
-    _add_sampling(arguments, params)
+    params = replace(params, **_playing_of(arguments))
     config = GenerationConfig(batch_size=arguments.batch_size, audio_format=_format_of(arguments))
     options.check_target(arguments.output)
-    _check(params, config, options.model_of(arguments, params.task_type))
+    task = _deciding_task(params)
+    _check(params, config, options.model_of(arguments, task))
     with writable_folder(arguments.output.parent):
-        handler = options.start_model(arguments, params.task_type)
+        handler = options.start_model(arguments, task)
         planner = options.start_planner(arguments) if planned else None
         result, written = _songs(arguments, handler, planner, params, config)
     if arguments.json:
-        print_json(_answer(result, written))
+        print_json(_answer(result, written, naming(arguments.names)))
         return
     for path, audio in zip(written, result.audios, strict=True):
         sys.stdout.write(f"{path}  seed {audio['params']['seed']}\n")
@@ -147,17 +164,23 @@ def _songs(
         return result, _publish(result, output)
 
 
-def _add_sampling(arguments: argparse.Namespace, params: GenerationParams) -> None:
-    params.reference_audio = arguments.reference
-    params.inference_steps = arguments.steps
-    params.guidance_scale = arguments.guidance
-    params.shift = arguments.shift
-    params.scheduler_type = arguments.solver
-    params.sample_rate = arguments.sample_rate
+def _playing_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What ``add_playing`` and ``_add_variation`` declare, as parameters of the Python API."""
+    return {
+        "reference_audio": arguments.reference,
+        "sample_rate": arguments.sample_rate,
+        **denoising_of(arguments),
+        **options.given(arguments, variation_seed="variation_seed", variation_strength="variation_strength"),
+    }
 
 
-def _answer(result: GenerationResult, written: Sequence[Path]) -> dict[str, Any]:
-    """The outcome in the words of a Cog prediction."""
+def _deciding_task(params: GenerationParams) -> str:
+    """The task that a model is chosen for: fewer can take a voice out of a recording than play under it."""
+    return EXTRACTION.name if params.preserve_vocals else params.task_type
+
+
+def _answer(result: GenerationResult, written: Sequence[Path], vocabulary: Naming) -> dict[str, Any]:
+    """The outcome as a Cog prediction has it, its warnings in the command's words."""
     return {
         "status": "succeeded",
         "output": [str(path) for path in written],
@@ -166,7 +189,7 @@ def _answer(result: GenerationResult, written: Sequence[Path]) -> dict[str, Any]
         "tracks": [audio["track"] for audio in result.audios],
         "model": result.audios[0]["params"]["model"],
         "plan": result.extra_outputs["lm_metadata"],
-        "warnings": result.extra_outputs["warnings"],
+        "warnings": [vocabulary.text(warning) for warning in result.extra_outputs["warnings"]],
         "metrics": result.extra_outputs["time_costs"],
     }
 
@@ -210,9 +233,9 @@ def _move(file: Path, target: Path) -> None:
 
 def _names(result: GenerationResult, output: Path) -> Iterator[str]:
     """A file name per result: several songs get their number before the suffix, several tracks their name."""
-    tracks = [audio["track"] for audio in result.audios]
-    songs = tracks.count(tracks[0])
-    for index, track in enumerate(tracks):
-        number = str(tracks[:index].count(track) + 1) if songs > 1 else ""
-        parts = (output.stem, number, track if len(tracks) > songs else "")
+    from acestep.result import song_numbers
+
+    numbers, several = song_numbers(result.audios), len({audio["track"] for audio in result.audios}) > 1
+    for audio, number in zip(result.audios, numbers, strict=True):
+        parts = (output.stem, str(number + 1) if max(numbers) else "", audio["track"] if several else "")
         yield "-".join(filter(None, parts)) + output.suffix

@@ -36,7 +36,7 @@ def add_plan(parser: argparse.ArgumentParser) -> None:
 
 def add_write(parser: argparse.ArgumentParser) -> None:
     """Declare ``acestep write``."""
-    parser.set_defaults(run=partial(_into_target, _write))
+    parser.set_defaults(run=partial(_into_target, _write), names={"query": "TEXT", "simple_query": "TEXT"})
     parser.add_argument("query", metavar="TEXT", help="the song in one line")
     parser.add_argument("--instrumental", action="store_true", help="nobody sings")
     parser.add_argument("--language", help="language code of the lyrics; default: the planner's")
@@ -48,7 +48,8 @@ def add_write(parser: argparse.ArgumentParser) -> None:
 
 def add_understand(parser: argparse.ArgumentParser) -> None:
     """Declare ``acestep understand``."""
-    parser.set_defaults(run=partial(_into_target, _understand))
+    names = dict.fromkeys(("file", "audio", "audio_codes"), "FILE")
+    parser.set_defaults(run=partial(_into_target, _understand), names=names)
     parser.add_argument("file", type=Path, metavar="FILE", help="a recording, or a text file with codes")
     options.add_planner(parser, optional=False)
     options.add_seed(parser)
@@ -58,7 +59,7 @@ def add_understand(parser: argparse.ArgumentParser) -> None:
 
 def add_codes(parser: argparse.ArgumentParser) -> None:
     """Declare ``acestep codes``."""
-    parser.set_defaults(run=partial(_into_target, _codes))
+    parser.set_defaults(run=partial(_into_target, _codes), names={"audio": "FILE"})
     parser.add_argument("file", type=Path, metavar="FILE", help="a recording")
     options.add_device(parser)
     _add_output(parser, "FILE", "where the codes go; default: standard output")
@@ -123,7 +124,9 @@ def _understand(arguments: argparse.Namespace) -> None:
 
     codes = options.written_codes("file", arguments.file)
     if codes is None:
-        codes = audio_codes_of(options.start_model(arguments), arguments.file)
+        model = options.start_model(arguments)
+        with options.progress_bar() as report:
+            codes = audio_codes_of(model, arguments.file, report)
     planner = options.start_planner(arguments)
     with options.progress_bar() as report:
         song = understand_music(
@@ -138,7 +141,10 @@ def _codes(arguments: argparse.Namespace) -> None:
     from acestep.inference import audio_codes_of
 
     read_audio(arguments.file, field="audio", require_sound=True)  # before a model is loaded
-    _deliver(arguments, audio_codes_of(options.start_model(arguments), arguments.file))
+    model = options.start_model(arguments)
+    with options.progress_bar() as report:
+        codes = audio_codes_of(model, arguments.file, report)
+    _deliver(arguments, codes)
 
 
 def _deliver_values(arguments: argparse.Namespace, values: dict[str, Any]) -> None:
