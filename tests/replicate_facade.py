@@ -25,6 +25,9 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import quote
 
+import pytest
+import replicate
+
 from acestep.errors import InputError
 
 from cog_server import TERMINAL, CogServer, Json
@@ -72,6 +75,13 @@ class ReplicateFacade:
         self._http.shutdown()
         self._http.server_close()
         self._thread.join()
+
+    def tell_client(self, patch: pytest.MonkeyPatch) -> None:
+        """From now on the official client talks to this; the one behind ``replicate.run`` forgets whom it knew."""
+        patch.setenv("REPLICATE_BASE_URL", self.url)
+        patch.setenv("REPLICATE_API_TOKEN", "r8_nobody")
+        patch.setenv("REPLICATE_POLL_INTERVAL", "0.05")
+        patch.setattr(replicate.default_client, "_Client__client", None)
 
     @property
     def url(self) -> str:

@@ -183,7 +183,7 @@ def test_memory_below_something_that_stays_is_returned() -> None:
     trim_host()  # what other tests freed would be used again, and nothing would grow
     before = resident_mb()
     with memory_returned():
-        blocks = [b"x" * 100_000 for _ in range(2000)]  # freeing alone returns none of it
+        blocks = [b"x" * 100_000 for _ in range(6000)]  # freeing alone returns none of it
         stays = b"x" * 100_000
         held = resident_mb()
         del blocks

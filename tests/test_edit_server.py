@@ -368,7 +368,7 @@ def percents(logs: str) -> list[int]:
     return [int(found) for found in re.findall(r"^ *(\d+)%\|", logs, flags=re.MULTILINE)]
 
 
-LONG = {"task": "extend", "extend_duration": 130, "infer_steps": 8}
+LONG = {"task": "extend", "extend_duration": 130, "infer_steps": 3}
 
 
 def test_the_progress_of_several_passes_only_rises(server: CogServer, song: str) -> None:
@@ -376,7 +376,7 @@ def test_the_progress_of_several_passes_only_rises(server: CogServer, song: str)
     told = percents(logs)
     assert told == sorted(told)
     assert (told[0], told[-1]) == (0, 100)
-    assert logs.count("denoising step 1/8") == 3
+    assert logs.count("denoising step 1/3") == 3
 
 
 @pytest.mark.usefixtures("unharmed")
@@ -384,7 +384,7 @@ def test_cancelling_the_second_pass_leaves_nothing(server: CogServer, song: str)
     def in_second_pass(event: Json) -> bool:
         return event.get("logs", "").count("denoising step 1/") >= 2
 
-    slow = {**WORDS, **LONG, "model": "tiny-base", "infer_steps": 100, "extend_duration": 180}
+    slow = {**WORDS, **LONG, "model": "tiny-base", "infer_steps": 40, "extend_duration": 122}
     with WebhookSink() as sink:
         identifier = server.predict_async({**slow, "input_audio": song}, sink.url)
         sink.wait_for(in_second_pass, 120)

@@ -28,6 +28,7 @@ RENAMED = {
     "audio_format": "output_format",
     "repainting_start": "inpaint_start_time",
     "repainting_end": "inpaint_end_time",
+    "remainder": "return_all",
 }
 
 
@@ -86,6 +87,7 @@ def test_bounds_are_the_constants(inputs: dict[str, Any], name: str, low: float,
     assert (inputs[name]["minimum"], inputs[name]["maximum"]) == (low, high)
 
 
+REGION = {"repainting_start", "repainting_end"}
 OWN_DEFAULT = {  # the Cog door's default differs from Python's on purpose
     "audio_duration": 30.0,
     "instruction": "",
@@ -126,14 +128,27 @@ def test_the_order_is_the_order_of_the_signature(inputs: dict[str, Any]) -> None
     assert names[:6] == ["task", "prompt", "lyrics", "audio_duration", "instrumental", "model"]
 
 
+def names_in(tree: ast.AST) -> list[ast.Name]:
+    return [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
+
+
 def calls() -> dict[str, dict[str, set[str]]]:
-    """Class name -> keyword -> names in its value, of the parameter objects that ``predict`` builds."""
+    """Class name -> keyword -> names in its value, of the parameter objects that ``predict`` builds.
+
+    The two ends of the region are worked out together, in a line before.
+    """
     tree = ast.parse((PROJECT / "predict.py").read_text())
+    [ends] = [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign) and {name.id for name in names_in(node.targets[0])} == REGION
+    ]
+    region = {name.id for name in names_in(ends)}
     wanted = {"GenerationParams", "GenerationConfig"}
     found = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and getattr(node.func, "id", "") in wanted]
     return {
         call.func.id: {
-            keyword.arg: {name.id for name in ast.walk(keyword.value) if isinstance(name, ast.Name)}
+            keyword.arg: region if keyword.arg in REGION else {name.id for name in names_in(keyword.value)}
             for keyword in call.keywords
         }
         for call in found
@@ -144,7 +159,7 @@ def test_every_parameter_is_filled_from_its_own_input(inputs: dict[str, Any]) ->
     for values in calls().values():
         for field, names in values.items():
             expected = {"seed"} if field == "use_random_seed" else {RENAMED.get(field, field)}
-            expected |= {"inpaint_start_time"} if field == "repainting_end" else set()
+            expected |= {"inpaint_start_time", "inpaint_end_time"} if field in REGION else set()
             assert names & set(inputs) == expected, field
 
 

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from acestep.cogrun.schema import PROJECT
 from acestep.errors import GenerationError
-from acestep.finish import finish
+from acestep.finish import heard_takes
 from acestep.handler import AceStepHandler
 from acestep.inference import GenerationConfig, GenerationParams, generate_music
 from acestep.llm_inference import LLMHandler
@@ -61,7 +61,7 @@ def test_silence_and_numbers_that_are_none_are_errors(tiny: AceStepHandler, valu
     samples = torch.full((2, 251 * 1920), value)
     song = Song(Piece(PLANS[0], "", 1), torch.zeros(251, 64), samples)
     with pytest.raises(GenerationError):
-        finish(Take(song, song.plan, samples.numpy()), request(tiny, [1]))
+        heard_takes([Take(song, song.plan, samples.numpy())])
 
 
 def test_a_network_that_yields_nan_makes_an_error_and_no_file(tmp_path: Path) -> None:

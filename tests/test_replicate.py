@@ -35,9 +35,7 @@ def client() -> Iterator[replicate.Client]:
         ReplicateFacade(server) as facade,
         pytest.MonkeyPatch.context() as patch,
     ):
-        patch.setenv("REPLICATE_BASE_URL", facade.url)
-        patch.setenv("REPLICATE_API_TOKEN", "r8_nobody")
-        patch.setenv("REPLICATE_POLL_INTERVAL", "0.05")
+        facade.tell_client(patch)
         yield replicate.Client()
 
 

@@ -57,9 +57,7 @@ def service(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     weights = terse_weights(tmp_path_factory.mktemp("weights"))
     env = {ALLOW_PRIVATE_URLS: "1", "ACESTEP_WEIGHTS": str(weights)}
     with CogServer(PROJECT, env) as server, ReplicateFacade(server) as facade, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("REPLICATE_BASE_URL", facade.url)
-        patch.setenv("REPLICATE_API_TOKEN", "r8_nobody")
-        patch.setenv("REPLICATE_POLL_INTERVAL", "0.05")
+        facade.tell_client(patch)
         patch.chdir(folder)
         yield
 
