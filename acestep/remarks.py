@@ -41,8 +41,11 @@ def _idle(params: GenerationParams, config: GenerationConfig, task: Task, *, ask
     if asks_planner:
         yield from idle(params, config)
     yield from _idle_length(params, task)
-    if params.preserve_vocals and "preserve_vocals" in task.parameters and params.style_lyrics.strip():
-        yield "style_lyrics has no effect: preserve_vocals keeps the voice of the recording."
+    if params.preserve_vocals and "preserve_vocals" in task.parameters:
+        if params.style_lyrics.strip():
+            yield "style_lyrics has no effect: preserve_vocals keeps the voice of the recording."
+        if params.mix and task.adds:
+            yield "mix has no effect: preserve_vocals mixes the voice with what is made."
     if params.audio_codes.strip() and not task.plays_codes:
         yield f"audio_codes has no effect on task_type {task.name!r}."
     if params.variation_seed != _DEFAULTS.variation_seed and not params.variation_strength:

@@ -23,7 +23,7 @@ from acestep.output.formats import CD_RATE
 from acestep.output.tags import read_recipe, read_tags
 from acestep.result import song_numbers
 
-from edit_support import played, run, saved, sounds, tune
+from edit_support import judged, played, run, saved, sounds, tune
 
 SECONDS = 3.4567
 CEILING = from_db(CEILING_DB)
@@ -282,3 +282,12 @@ def test_what_lies_under_a_voice_does_not_sing(tiny_base: AceStepHandler, record
             tiny_base, recording, task_type=task, preserve_vocals=True, **lyrics, style_lyrics="[verse]\nother"
         ).takes
         assert np.array_equal(other.samples, made.takes[0].samples)
+
+
+def test_what_has_no_effect_on_a_kept_voice_is_told(tiny_base: AceStepHandler) -> None:
+    kept = {"preserve_vocals": True, "style_prompt": "rock", "style_lyrics": "[verse]\nla", "mix": True}
+    told = judged(tiny_base, task_type="style_transfer", **kept).warnings
+    assert "style_lyrics has no effect: preserve_vocals keeps the voice of the recording." in told
+    mixed_in = judged(tiny_base, task_type="vocal_accompaniment", preserve_vocals=True, mix=True).warnings
+    assert "mix has no effect: preserve_vocals mixes the voice with what is made." in mixed_in
+    assert not any("mix has" in one for one in judged(tiny_base, task_type="vocal_accompaniment", mix=True).warnings)

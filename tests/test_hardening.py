@@ -290,7 +290,7 @@ def test_memory_that_runs_out(server: CogServer) -> None:
     status = Path(f"/proc/{server.worker}/status").read_text()
     held = int(status.partition("VmSize:")[2].split()[0]) * 1024
     with limited(server.worker, resource.RLIMIT_AS, held + 200 * MIB):
-        error = failure(server, audio_duration=600, batch_size=8, infer_steps=1)
+        error = failure(server, audio_duration=600, batch_size=8, infer_steps=1, thinking=False)
     assert "DeviceMemoryError: Memory ran out while making 8 songs of 600 s" in error
 
 
