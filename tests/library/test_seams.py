@@ -22,7 +22,7 @@ from acestep.output.writer import write_audio
 
 import seam_meter as meter
 
-PLACES = 150
+PLACES = 100
 IMITATIONS = {"12 dB": meter.imitation(12.0), "5 dB": meter.imitation(5.0), "too quiet": meter.shrunken(5.0)}
 UNRELATED = {"another part": meter.elsewhere(), "20 dB louder": meter.elsewhere(10.0), "silence": np.zeros_like}
 
