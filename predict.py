@@ -432,8 +432,7 @@ class Predictor(BasePredictor):
         """Make music and return the encoded file, or a zip of several."""
         with COG.errors():
             row = meant(task, generate_accompaniment=generate_accompaniment)
-            takes_voice = preserve_vocals and "preserve_vocals" in row.parameters
-            spec, reason = self.dit.choose(model, row.name, preserve_vocals=takes_voice)
+            spec, reason = self.dit.choose(model, row.name, preserve_vocals=preserve_vocals and row.takes_voice)
             planner = self.dit.planner_for(spec, self.lm_model if lm_model == "auto" else lm_model)
         repainting_start, repainting_end = region(row, inpaint_start_time, inpaint_end_time)
         params = GenerationParams(

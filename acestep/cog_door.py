@@ -19,6 +19,7 @@ from acestep.checkpoints.rows import HubFolder, ModelSpec
 from acestep.cog_output import bundle, disk_faults, tracks_of
 from acestep.cog_words import COG, INPUT_NAMES
 from acestep.devices import trim_host
+from acestep.editing.order import WHOLE
 from acestep.errors import InputError, OutputError, UnsupportedError
 from acestep.llm_inference import LLMHandler
 from acestep.net.fetch import fetch
@@ -28,7 +29,6 @@ from acestep.result import GenerationResult
 from acestep.tasks import Region, Task, effective_task, task_named
 
 Number = TypeVar("Number", int, float)
-WHOLE = GenerationParams().repainting_end
 _BAR = 10
 _FILES = ("src_audio", "reference_audio")  # parameters that are files
 _DELIVERABLE = ("data:", "https://", "http://")

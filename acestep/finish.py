@@ -31,13 +31,15 @@ def heard_takes(takes: Sequence[Take]) -> tuple[tuple[Take, ...], tuple[str, ...
     """
     for take in takes:
         check_finite(take.samples)
-    heard = tuple(take for take in takes if not take.track or is_audible(take.samples))
-    if not heard:
-        check_audible(takes[0].samples)
-    for take in heard:
-        check_audible(take.samples)
-    silent = dict.fromkeys(take.track for take in takes if take not in heard)
-    return heard, tuple(f"{track} is silent in this recording; there is no file of it." for track in silent)
+    silent = [take for take in takes if not is_audible(take.samples)]
+    for take in silent:
+        if not take.track or len(silent) == len(takes):
+            check_audible(take.samples)
+    told = (
+        f"{track} is silent in this recording; there is no file of it."
+        for track in dict.fromkeys(take.track for take in silent)
+    )
+    return tuple(take for take in takes if take not in silent), tuple(told)
 
 
 def finish(takes: Sequence[Take], request: Request) -> list[np.ndarray]:

@@ -30,7 +30,7 @@ from acestep.output.writer import writable_folder
 from acestep.params import GenerationConfig, GenerationParams
 from acestep.planner.plan import Plan, codes_text
 from acestep.planning import PlannedBatch, plan_songs
-from acestep.progress import Progress, part
+from acestep.progress import HEARD_SHARE, Progress, part
 from acestep.recordings import Recordings, listen
 from acestep.request import Request
 from acestep.result import SUCCESS, GenerationResult, effective_params, extra_outputs, params_key
@@ -54,7 +54,6 @@ __all__ = [
     "warm_up",
 ]
 PLANNED = 0.4  # share of the progress that planning takes, where a planner works
-HEARD = 0.1  # and where it only listens
 logger = logging.getLogger(__name__)
 
 
@@ -153,7 +152,7 @@ def _planned(request: Request) -> float:
     """Share of the work that is done when the songs are planned."""
     if request.order is not None:
         return PLANNED
-    return HEARD if request.listens is not None else 0.0
+    return HEARD_SHARE if request.listens is not None else 0.0
 
 
 def _play(

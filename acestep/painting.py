@@ -22,12 +22,11 @@ from acestep.editing.splice import splice
 from acestep.finish import within_full_scale
 from acestep.pieces import Ground, Piece
 from acestep.planner.plan import Plan
-from acestep.progress import Progress, part
+from acestep.progress import HEARD_SHARE, Progress, part
 from acestep.render import Renderer, Song
 from acestep.request import Request
 from acestep.takes import Kept, Performance, Take, laid_out
 
-HEARD_SHARE = 0.1  # of the progress of a pass: what it hears is encoded
 MARGIN_FRAMES = 13  # decoded around a region: the half second that a join compares
 
 

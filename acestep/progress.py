@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 Progress = Callable[[float, str], None]
+HEARD_SHARE = 0.1  # of work that begins by encoding a recording
 
 
 def part(progress: Progress | None, low: float, high: float) -> Progress | None:

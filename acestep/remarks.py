@@ -41,7 +41,7 @@ def _idle(params: GenerationParams, config: GenerationConfig, task: Task, *, ask
     if asks_planner:
         yield from idle(params, config)
     yield from _idle_length(params, task)
-    if params.preserve_vocals and "preserve_vocals" in task.parameters:
+    if params.preserve_vocals and task.takes_voice:
         if params.style_lyrics.strip():
             yield "style_lyrics has no effect: preserve_vocals keeps the voice of the recording."
         if params.mix and task.adds:

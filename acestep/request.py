@@ -194,7 +194,7 @@ def check_duration(field: str, seconds: float) -> float:
 
 def _task(params: GenerationParams, model: ModelSpec) -> Task:
     task = task_named(effective_task(params.task_type, generate_accompaniment=params.generate_accompaniment))
-    keeps_voice = params.preserve_vocals and "preserve_vocals" in task.parameters
+    keeps_voice = params.preserve_vocals and task.takes_voice
     for needed, why in ((task, f"task_type {task.name!r}"), (EXTRACTION, "preserve_vocals")):
         if needed.name not in model.variant.tasks and (needed is task or keeps_voice):
             able = ", ".join(spec.name for spec in MODELS.values() if needed.name in spec.variant.tasks)

@@ -20,7 +20,7 @@ from acestep.meters import Meters
 from acestep.painting import paint
 from acestep.pieces import Ground, Piece
 from acestep.planner.plan import Plan
-from acestep.progress import Progress, part
+from acestep.progress import HEARD_SHARE, Progress, part
 from acestep.render import Renderer, Rendering, Song, new_songs
 from acestep.request import Request
 from acestep.takes import Ceiling, Performance, Take, laid_out
@@ -29,7 +29,6 @@ from acestep.tasks import EXTRACTION, Source, instruction_for
 ROWS_MAX = 12  # of a batch: all tracks of one song
 VOICE = "vocals"
 REST, _NAMED_MAX = "remainder", 3  # what is left when so many tracks are taken out says which they were
-HEARD_SHARE = 0.1  # of the progress: a recording is encoded
 VOICE_SHARE = 0.4  # of the progress, where a voice is taken out first
 
 

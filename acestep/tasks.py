@@ -74,6 +74,11 @@ class Task:
     reads: frozenset[str] = frozenset()
 
     @property
+    def takes_voice(self) -> bool:
+        """Whether it can keep the voice of the recording, which a model has to take out first."""
+        return "preserve_vocals" in self.parameters
+
+    @property
     def parameters(self) -> frozenset[str]:
         """Every parameter about recordings that the task reads."""
         groups = (
@@ -142,7 +147,7 @@ TASKS: dict[str, Task] = {row.name: row for row in _ROWS}
 DEFAULT_TASK = _ROWS[0].name
 COVER, FAITHFUL_COVER, REPAINT, EXTENSION = (TASKS[name] for name in ("cover", "cover-nofsq", "repaint", "extend"))
 LEGO, EXTRACTION, COMPLETION, EDIT = (TASKS[name] for name in ("lego", "extract", "complete", "edit"))
-ACCOMPANIMENT = TASKS["vocal_accompaniment"]
+ACCOMPANIMENT, AUDIO2AUDIO = TASKS["vocal_accompaniment"], TASKS["audio2audio"]
 STEM_TASKS = tuple(row.name for row in _ROWS if "{TRACK" in row.instruction)
 MIX_TASKS = tuple(row.name for row in _ROWS if row.name not in STEM_TASKS)
 

@@ -17,7 +17,7 @@ from acestep.checkpoints.choose import choose
 from acestep.checkpoints.overview import choice_rows, fits, model_rows
 from acestep.checkpoints.registry import COMPONENTS, LANGUAGE_MODELS, MODELS, parts_of, published
 from acestep.checkpoints.rows import HubFolder
-from acestep.devices import DeviceFacts, device_facts
+from acestep.devices import DeviceFacts
 from acestep.download_cli import main
 from acestep.tasks import TASKS
 
@@ -160,7 +160,7 @@ def test_a_model_is_only_as_ready_as_what_it_shares(tmp_path: Path) -> None:
     assert state() == "by hand"
 
 
-@pytest.mark.parametrize("facts", [device_facts("cpu"), *(machine("cuda", size) for size in (3, 5, 7, 24))], ids=str)
+@pytest.mark.parametrize("facts", [machine("cpu", 24), *(machine("cuda", size) for size in (3, 5, 7, 24))], ids=str)
 def test_auto_is_what_choose_says(facts: DeviceFacts, tmp_path: Path) -> None:
     rows = choice_rows(facts, [tmp_path])
     assert sorted(task for row in rows for task in row.tasks) == sorted(TASKS)

@@ -16,7 +16,7 @@ from acestep.audio.levels import from_db, intersample_peaks, peak, true_peak
 from acestep.audio.limiter import CEILING_DB
 from acestep.audio.resample import resample
 from acestep.cogrun.schema import PROJECT
-from acestep.constants import LATENT_CHANNELS, SAMPLE_RATE, SAMPLES_PER_FRAME
+from acestep.constants import LATENT_CHANNELS, LATENT_RATE, SAMPLE_RATE, SAMPLES_PER_FRAME
 from acestep.editing.splice import JOIN_S
 from acestep.handler import AceStepHandler
 from acestep.inference import GenerationConfig
@@ -253,7 +253,7 @@ def test_a_pass_hears_what_the_pass_before_it_made(
         item_noise([pass_seed(3, number)], [state.shape[1]], LATENT_CHANNELS)
         for number, state in enumerate(seen.states)
     ]
-    new = -round(30.6 * 25)  # the last frames of either pass
+    new = -round(30.6 * LATENT_RATE)  # the last frames of either pass
     assert all(torch.equal(state[:, new:], drawn[:, new:]) for state, drawn in zip(seen.states, noise, strict=True))
     assert not torch.equal(noise[0][:, :100], noise[1][:, :100]), "with one noise a long song would repeat itself"
     _, second = (context[..., :LATENT_CHANNELS] for context in seen.contexts)  # [1, T, C]
@@ -310,6 +310,6 @@ def test_a_recording_that_no_song_is_long_as_is_repainted(tiny_base: AceStepHand
     file = saved(tmp_path / "long.wav", long)
     with watched_steps(tiny_base) as seen:
         [song] = sounds(run(tiny_base, file, **region("repaint", 601.0, 604.0), inference_steps=1))
-    assert [context.shape[1] for context in seen.contexts] == [64 * 25]
+    assert [context.shape[1] for context in seen.contexts] == [64 * LATENT_RATE]
     assert song.shape == long.shape
     assert meter.outside_changes(song, long, (at(601), at(604))) == 0

@@ -30,6 +30,7 @@ from acestep.errors import InputError, UnsupportedError
 from acestep.fields import ACCOMPANIMENT_STYLES, check_number
 from acestep.tasks import (
     ACCOMPANIMENT,
+    AUDIO2AUDIO,
     COMPLETION,
     COVER,
     EDIT,
@@ -38,7 +39,6 @@ from acestep.tasks import (
     FAITHFUL_COVER,
     LEGO,
     REPAINT,
-    TASKS,
 )
 
 if TYPE_CHECKING:
@@ -48,9 +48,6 @@ WHERE = MappingProxyType({"end": END, "start": BEGIN, "both": BOTH})
 _TRACKS = ", ".join(TRACK_NAMES)
 _SEVERAL = f"of {_TRACKS}, separated by commas; or all"
 _KEEPS_VOICE = "preserve_vocals"
-_VOICED_COVER = next(
-    row for row in TASKS.values() if _KEEPS_VOICE in row.parameters and row.follows and not row.target_words
-)
 
 
 # --- cover -------------------------------------------------------------------------------------------------------
@@ -85,7 +82,7 @@ def _around_voice(arguments: argparse.Namespace) -> dict[str, Any]:
         if said:
             raise UnsupportedError(f"{option} does not go with --keep-voice.", field=option)
     near = 1.0 if arguments.strength is None else check_number("--strength", arguments.strength, 0, 1)
-    return {"task_type": _VOICED_COVER.name, _KEEPS_VOICE: True, _VOICED_COVER.follows: round(1 - near, 6)}
+    return {"task_type": AUDIO2AUDIO.name, _KEEPS_VOICE: True, AUDIO2AUDIO.follows: round(1 - near, 6)}
 
 
 # --- regions -----------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from acestep.commands.denoising import add_denoising, denoising_of
 from acestep.commands.names import naming
 from acestep.constants import SAMPLE_RATE, SEED_MAX
 from acestep.errors import InputError, OutputError
+from acestep.output.formats import CD_RATE
 from acestep.tasks import EXTRACTION
 from acestep.terminal import print_json
 
@@ -77,7 +78,9 @@ def add_playing(parser: argparse.ArgumentParser, *, euler_only: bool = False) ->
     options.add_seed(parser)
     parser.add_argument("--batch-size", type=int, default=1, metavar="N", help="songs at once, 1 to 8; default: 1")
     add_denoising(parser, euler_only=euler_only)
-    parser.add_argument("--sample-rate", type=int, default=SAMPLE_RATE, metavar="HZ", help="48000 (default) or 44100")
+    parser.add_argument(
+        "--sample-rate", type=int, default=SAMPLE_RATE, metavar="HZ", help=f"{SAMPLE_RATE} (default) or {CD_RATE}"
+    )
     parser.add_argument("--format", metavar="NAME", help="wav24 or wav32 for a .wav; default: what the suffix says")
     options.add_device(parser)
     parser.add_argument("--json", action="store_true", help="answer as JSON: status, output, error, seeds, and more")

@@ -16,6 +16,7 @@ from acestep.tasks import Region, Task, is_own
 
 MATCHING = "matching"  # an accompaniment in the style the caption says, or the voice suggests
 BEGIN, END, BOTH, MIDDLE = "extend_start", "extend_end", "extend_both", "inpaint_middle"
+WHOLE = GenerationParams().repainting_end  # as the end of a region, that of the recording
 _ALL = "all"
 
 
@@ -132,7 +133,7 @@ def _place(params: GenerationParams, task: Task) -> tuple[tuple[float, float | N
         behind = seconds if params.continuation_mode in {END, BOTH} else 0.0
         return nowhere, (before, behind)
     none_given = params.repainting_start == params.repainting_end == 0
-    everything = params.repainting_start == 0 and params.repainting_end == GenerationParams().repainting_end
+    everything = params.repainting_start == 0 and params.repainting_end == WHOLE
     if task.region is Region.OPEN and (none_given or everything):
         return nowhere, unchanged
     if none_given or (everything and task.region is Region.GROWN):  # which needs a region in one of its modes alone
@@ -156,7 +157,7 @@ def _region(params: GenerationParams) -> tuple[float, float | None]:
 
 def _voice(params: GenerationParams, task: Task) -> Words | None:
     """The recording whose voice is kept, in words; its caption is known where the new song has another."""
-    if not params.preserve_vocals or "preserve_vocals" not in task.parameters:
+    if not (params.preserve_vocals and task.takes_voice):
         return None
     return Words(params.caption if task.target_words else "", params.lyrics)
 
