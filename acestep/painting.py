@@ -71,7 +71,7 @@ def paint(
     """
     meters = renderer.meters()
     paintings = [_Painting(seed, laid_out(recording, canvas)) for seed in request.seeds]
-    todo = [one for region in canvas.regions for one in passes(canvas, region)]
+    todo = [_as_it_lies(one, canvas, recording) for region in canvas.regions for one in passes(canvas, region)]
     for number, one in enumerate(todo):
         share = part(progress, number / len(todo), (number + 1) / len(todo))
         with meters.measure("encoder"):
@@ -83,6 +83,15 @@ def paint(
     kept = Kept(recording, canvas)
     takes = tuple(Take(painting.song, plan, painting.samples, kept=kept) for painting in paintings)
     return Performance(takes, rendering)
+
+
+def _as_it_lies(one: Pass, canvas: Canvas, recording: np.ndarray) -> Pass:
+    """A pass that knows whether the recording begins where it ends: before the second of two that are joined, say,
+    there is silence.
+    """
+    frame = one.low + (one.stop - one.low) // SAMPLES_PER_FRAME * SAMPLES_PER_FRAME  # in which ``stop`` lies
+    before = laid_out(recording, canvas, max(frame, one.start), one.stop)
+    return replace(one, begins=one.begins or (one.stop < one.high and before.size > 0 and not before.any()))
 
 
 def _pieces(

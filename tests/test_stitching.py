@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import resource
 import signal
 import tempfile
@@ -16,11 +17,13 @@ import pytest
 import soundfile as sf
 
 from acestep.audio.io import read_audio
-from acestep.constants import SAMPLE_RATE
+from acestep.constants import LATENT_CHANNELS, LATENT_RATE, SAMPLE_RATE
 from acestep.errors import CancelledError, OutputError
 from acestep.handler import AceStepHandler
 from acestep.inference import GenerationConfig, GenerationParams, GenerationResult, stitch
 from acestep.output.tags import read_recipe
+
+from edit_support import watched_steps
 
 Stitched = Callable[..., GenerationResult]
 
@@ -175,3 +178,13 @@ def test_no_room_for_the_timeline(tiny: AceStepHandler, folder: Path, monkeypatc
     files = folder / "a.wav", folder / "b.wav"
     result = stitch(tiny, GenerationParams(seed=1), GenerationConfig(), *files, 3.0)
     assert result.error == "cannot make a folder for the two recordings: No such file or directory."
+
+
+def test_the_frame_in_which_the_second_recording_begins_is_made(join: Stitched, tiny: AceStepHandler) -> None:
+    """Its first latent frame holds silence before it; were it kept, that silence would be decoded before the join."""
+    with watched_steps(tiny) as seen:
+        join(bridge_s=3.5)
+    [context] = seen.contexts
+    mask = context[0, :, LATENT_CHANNELS] > 0  # [T], where music is made
+    start, stop = 3.21 * LATENT_RATE, 6.71 * LATENT_RATE
+    assert mask.nonzero().flatten()[[0, -1]].tolist() == [int(start), math.ceil(stop) - 1]

@@ -53,14 +53,14 @@ class Pass:
     Attributes:
         low, high: what is heard; ``low`` is on the grid of latent frames.
         start, stop: where music is made.
-        grown: no recording lies within ``start`` and ``stop``.
+        begins: a recording begins at ``stop``: right before it there is none, or nothing in it.
     """
 
     low: int
     high: int
     start: int
     stop: int
-    grown: bool = False
+    begins: bool = False
 
 
 def lay_out(order: EditOrder, recorded: int) -> Canvas:
@@ -128,7 +128,7 @@ def passes(canvas: Canvas, region: tuple[int, int]) -> tuple[Pass, ...]:
     if canvas.grows and stop == canvas.first:  # nothing lies before it: it grows backwards
         known = canvas.first + canvas.recorded
         return tuple(
-            Pass(_on_grid(low), min(known, high + _samples(CONTEXT_S)), low, high, grown=True)
+            Pass(_on_grid(low), min(known, high + _samples(CONTEXT_S)), low, high, begins=True)
             for low, high in reversed(stretches)
         )
     after = min(canvas.samples, stop + _samples(CONTEXT_S))
@@ -152,12 +152,12 @@ def frame_region(part: Pass) -> tuple[int, int]:
     """The latent frames (start, stop) of a pass's new music, counted from its ``low``; at least one.
 
     A frame that is cut by an end of the region belongs to what follows the end, as in training: both ends are rounded
-    down. Only the last frame of all has nothing behind it; and where music grows up to the recording, the frame in
-    which the recording begins is made, not kept: what would be kept of it begins with silence.
+    down. Only the last frame of all has nothing behind it; and the frame in which a recording begins is made, not
+    kept: what would be kept of it begins with silence.
     """
     frames = frame_count(part)
     start = min((part.start - part.low) // SAMPLES_PER_FRAME, frames - 1)
-    whole = part.stop == part.high or part.grown
+    whole = part.stop == part.high or part.begins
     stop = -(-(part.stop - part.low) // SAMPLES_PER_FRAME) if whole else (part.stop - part.low) // SAMPLES_PER_FRAME
     return start, min(max(stop, start + 1), frames)
 
