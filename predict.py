@@ -28,14 +28,16 @@ from acestep.cog_door import (
     print_stage,
     progress_printer,
     region,
+    signer,
 )
-from acestep.cog_output import OutputFolder, record_timings
+from acestep.cog_output import OutputFolder, record_result
 from acestep.cog_words import COG
 from acestep.devices import device_facts
 from acestep.handler import AceStepHandler
 from acestep.inference import GenerationConfig, GenerationParams, generate_music, warm_up
 from acestep.naming import NamingFormatter
 from acestep.net.url import ALLOW_PRIVATE_URLS
+from acestep.output.content_credentials import check_signable
 from acestep.request import Request
 
 LANGUAGES = ["ar", "az", "bg", "bn", "ca", "cs", "da", "de", "el", "en", "es", "fa", "fi", "fr", "he", "hi", "hr", "ht", "hu", "id", "is", "it", "ja", "ko", "la", "lt", "ms", "ne", "nl", "no", "pa", "pl", "pt", "ro", "ru", "sa", "sk", "sr", "sv", "sw", "ta", "te", "th", "tl", "tr", "uk", "ur", "vi", "yue", "zh", "unknown"]  # fmt: skip
@@ -54,6 +56,7 @@ class Predictor(BasePredictor):
         logging.basicConfig(handlers=[lines], force=True)
         logging.getLogger("acestep").setLevel(logging.INFO)  # other libraries log addresses that are secrets
         self.outputs = OutputFolder()
+        self.credentials = signer(os.environ)
         self.allow_private = os.environ.get(ALLOW_PRIVATE_URLS) == "1"
         project, model = Path(__file__).resolve().parent, os.environ.get("ACESTEP_MODEL", "auto")
         choice = choose(model, device_facts())
@@ -406,7 +409,7 @@ class Predictor(BasePredictor):
         lm_batch_chunk_size: int = Input(description="Planner: songs per pass.", default=8, ge=1, le=8),
         batch_size: int = Input(description="Songs made at once.", default=1, ge=1, le=8),
         score: bool = Input(
-            description="Return the best song of a batch. Until scoring is part of this version, song 0 comes back.",
+            description="Judge every song; of a batch, return the best. Scores are in the log, the metrics and the recipe.",
             default=True,
         ),
         return_all: bool = Input(
@@ -520,23 +523,28 @@ class Predictor(BasePredictor):
             allow_lm_batch=allow_lm_batch,
             lm_batch_chunk_size=lm_batch_chunk_size,
             constrained_decoding_debug=constrained_decoding_debug,
+            score=score,
         )
         with COG.errors():
             Request.from_params(params, config, spec)
+            if self.credentials is not None:
+                check_signable(output_format)
             planner = self.planners.judged(planner, spec, params)
         with memory_returned():
-            return self._deliver(params, config, spec, reason, planner, return_all=return_all, score=score)
+            return self._deliver(params, config, spec, reason, planner, return_all=return_all)
 
-    def _deliver(self, params: GenerationParams, config: GenerationConfig, spec: ModelSpec, reason: str, planner: HubFolder | None, *, return_all: bool, score: bool) -> Path:  # fmt: skip
+    def _deliver(self, params: GenerationParams, config: GenerationConfig, spec: ModelSpec, reason: str, planner: HubFolder | None, *, return_all: bool) -> Path:  # fmt: skip
         """Get the files, make the music, hand over the one output; when this returns, the songs' memory is free."""
         with fetched(params, allow_private=self.allow_private) as local, self.outputs.filling() as folder:
             with COG.errors():
                 llm = None if planner is None else self.planners.use(planner)
                 self.dit.use(spec, reason)
             with torch.inference_mode():
-                result = generate_music(self.dit, llm, local, config, folder, progress_printer())
-            record_timings(result, self.record_metric)
-            return Path(deliver(result, return_all=return_all, score=score))
+                result = generate_music(
+                    self.dit, llm, local, config, folder, progress_printer(), credentials=self.credentials
+                )
+            record_result(result, self.record_metric)
+            return Path(deliver(result, return_all=return_all))
 
 
 keep_text(Predictor.predict, "input_audio", "reference_audio")

@@ -10,14 +10,13 @@ import argparse
 import logging
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from acestep import __version__
-from acestep.commands import editing, song, words
+from acestep.commands import editing, exploring, files, help_with_words, song, words
 from acestep.commands.names import naming
 from acestep.naming import Naming, NamingFormatter
-from acestep.terminal import finish_command, print_json
+from acestep.terminal import finish_command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -56,7 +55,11 @@ def _parser() -> argparse.ArgumentParser:
         ("understand", words.add_understand, "describe a recording", words.UNDERSTAND_EXAMPLE),
         ("codes", words.add_codes, "show the semantic codes of a recording", words.CODES_EXAMPLE),
         *((row.name, row.declare, row.about, row.example) for row in editing.COMMANDS),
-        ("info", _add_info, "show how a file was made", "Example: acestep info song.flac"),
+        ("explore", exploring.add_explore, "make batch after batch, keep the best", exploring.EXPLORE_EXAMPLE),
+        ("lint", help_with_words.add_lint, "judge caption and lyrics", help_with_words.LINT_EXAMPLE),
+        ("dice", help_with_words.add_dice, "roll an idea for a song", help_with_words.DICE_EXAMPLE),
+        ("info", files.add_info, "show how a file was made", files.INFO_EXAMPLE),
+        ("regenerate", files.add_regenerate, "make a file again", files.REGENERATE_EXAMPLE),
     ):
         declare(
             commands.add_parser(
@@ -82,14 +85,3 @@ def _add_weights(commands: Any) -> None:
         parser = commands.add_parser(name, help=about)
         door.add_arguments(parser)
         parser.set_defaults(run=door.run)
-
-
-def _add_info(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(run=_info)
-    parser.add_argument("file", type=Path, metavar="FILE", help="a file this project wrote")
-
-
-def _info(arguments: argparse.Namespace) -> None:
-    from acestep.output.tags import read_recipe
-
-    print_json(read_recipe(arguments.file))

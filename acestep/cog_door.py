@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +23,7 @@ from acestep.editing.order import WHOLE
 from acestep.errors import InputError, OutputError, UnsupportedError
 from acestep.llm_inference import LLMHandler
 from acestep.net.fetch import fetch
+from acestep.output.content_credentials import Credentials
 from acestep.params import GenerationParams
 from acestep.planning import check_pair
 from acestep.result import GenerationResult
@@ -94,6 +95,30 @@ class PlannerChoice:
         return self.handler
 
 
+def signer(settings: Mapping[str, str]) -> Credentials | None:
+    """What this server signs its files with; None when it signs nothing.
+
+    Args:
+        settings: the environment: ``ACESTEP_SIGN_CERT`` and ``ACESTEP_SIGN_KEY`` are PEM files, the key may have an
+            ``ACESTEP_SIGN_PASSWORD``; ``ACESTEP_SIGN_TIMESTAMP`` is the URL of a timestamp authority.
+
+    Raises:
+        InputError: a file cannot be read, or they do not go together.
+        UnsupportedError: only one of the two is set, or the package that signs is not installed.
+    """
+    files = {name: settings.get(name, "") for name in ("ACESTEP_SIGN_CERT", "ACESTEP_SIGN_KEY")}
+    missing = [name for name, file in files.items() if not file]
+    if len(missing) == len(files):
+        return None
+    if missing:
+        raise UnsupportedError(f"{missing[0]} is not set: signing needs a certificate and its key.")
+    return Credentials.load(
+        *map(Path, files.values()),
+        password=settings.get("ACESTEP_SIGN_PASSWORD"),
+        timestamp_url=settings.get("ACESTEP_SIGN_TIMESTAMP"),
+    )
+
+
 def meant(task: str, *, generate_accompaniment: bool) -> Task:
     """The row of the task that a request means.
 
@@ -163,8 +188,8 @@ def fetched(params: GenerationParams, *, allow_private: bool) -> Iterator[Genera
         yield replace(params, **files)
 
 
-def deliver(result: GenerationResult, *, return_all: bool, score: bool) -> Path:
-    """The path to return: one audio file, or a zip of all of them if that is asked for or there are several tracks.
+def deliver(result: GenerationResult, *, return_all: bool) -> Path:
+    """The path to return: the best song, or a zip of all if that is asked for or there are several tracks.
 
     Raises:
         AceStepError: the error of a failed result, speaking of this door's inputs.
@@ -179,10 +204,8 @@ def deliver(result: GenerationResult, *, return_all: bool, score: bool) -> Path:
         if not path.is_file() or path.stat().st_size == 0:
             raise OutputError(f"The finished file {path.name} is missing or empty.")
     if return_all or len(tracks_of(result.audios)) > 1:
-        return bundle(result.audios)
-    if score and len(paths) > 1:
-        print("Songs are not scored in this version; song 0 is returned.", flush=True)
-    return paths[0]
+        return bundle(result)
+    return paths[result.song_numbers.index(result.ranking[0])]
 
 
 def progress_printer() -> Callable[[float, str], None]:

@@ -7,6 +7,7 @@ next one starts. A prediction that fails or is cancelled leaves nothing. Refuses
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 import weakref
@@ -19,11 +20,13 @@ from typing import Any
 from acestep.errors import OutputError
 from acestep.output.recipe import to_json
 from acestep.output.tags import read_recipe
+from acestep.output.timed_lyrics import to_lrc
 from acestep.result import GenerationResult, song_numbers
+from acestep.sheet import draw_result
 
 _KEPT = 2
 _OUTPUTS = "acestep-outputs-"
-_BUNDLE = "songs.zip"
+_BUNDLE, _SCORES, _SHEET = "songs.zip", "scores.json", "contact-sheet.png"
 
 
 class OutputFolder:
@@ -64,19 +67,37 @@ class OutputFolder:
         return root
 
 
-def bundle(audios: Sequence[Mapping[str, Any]]) -> Path:
-    """A zip of every file of a result, and beside each the recipe that it holds.
+def bundle(result: GenerationResult) -> Path:
+    """A zip of every file of a result, and beside each the recipe that it holds and its lyrics with their times.
+
+    Where songs are judged, ``scores.json`` says how, best first, and ``contact-sheet.png`` shows them.
 
     Raises:
         OutputError: it does not fit on the disk.
     """
-    paths = [Path(audio["path"]) for audio in audios]
+    audios = result.audios
+    paths, names = [Path(audio["path"]) for audio in audios], bundle_names(audios)
     target = paths[0].with_name(_BUNDLE)
     with disk_faults(f"write {target.name!r}"), zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
-        for path, name in zip(paths, bundle_names(audios), strict=True):
+        for path, name, audio in zip(paths, names, audios, strict=True):
             archive.write(path, name)
             archive.writestr(str(Path(name).with_suffix(".json")), to_json(read_recipe(path)))
+            if lyrics := to_lrc(audio["timed_lyrics"]):
+                archive.writestr(str(Path(name).with_suffix(".lrc")), lyrics)
+        if result.is_judged:
+            archive.writestr(_SCORES, json.dumps(_judged(result, names), ensure_ascii=False, indent=2))
+            archive.write(draw_result(result, target.with_suffix(".png")), _SHEET)
     return target
+
+
+def _judged(result: GenerationResult, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Every file of a result with its scores, best song first."""
+    places = {song: place for place, song in enumerate(result.ranking, start=1)}
+    rows = [
+        {"rank": places[song], "file": name, "seed": audio["params"]["seed"], "scores": audio["scores"]}
+        for song, name, audio in zip(result.song_numbers, names, result.audios, strict=True)
+    ]
+    return sorted(rows, key=lambda row: row["rank"])
 
 
 def bundle_names(audios: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -99,10 +120,18 @@ def tracks_of(audios: Sequence[Mapping[str, Any]]) -> set[str]:
     return {audio["track"] for audio in audios} - {""}
 
 
-def record_timings(result: GenerationResult, record: Callable[[str, float], None]) -> None:
-    """The seconds per stage of a finished result as metrics ``timing.*``; a failed one has none."""
+def record_result(result: GenerationResult, record: Callable[[str, Any], None]) -> None:
+    """A finished result as metrics: seconds per stage ``timing.*``, ``seeds``, and where songs are judged ``best``
+    (number of the song), and ``scores`` of every file. A failed result has none.
+    """
+    if not result.success:
+        return
     for stage, seconds in result.extra_outputs.get("time_costs", {}).items():
         record(f"timing.{stage}", float(seconds))
+    record("seeds", [audio["params"]["seed"] for audio in result.audios])
+    if result.is_judged:
+        record("best", result.ranking[0])
+        record("scores", [audio["scores"] for audio in result.audios])
 
 
 @contextmanager

@@ -21,23 +21,26 @@ import torch
 from acestep.checkpoints.registry import ModelSpec, smaller_than
 from acestep.constants import DURATION_MAX_S, DURATION_MIN_S
 from acestep.errors import AceStepError
-from acestep.finish import finish, heard_takes
+from acestep.exploring.explore import Exploration
 from acestep.handler import AceStepHandler
 from acestep.judge import plain
 from acestep.llm_inference import LLMHandler
 from acestep.memory import out_of_memory_explained
+from acestep.outcome import Run, Target, finished_result
+from acestep.output.content_credentials import Credentials, check_signable
 from acestep.output.writer import writable_folder
 from acestep.params import GenerationConfig, GenerationParams
-from acestep.planner.plan import Plan, codes_text
-from acestep.planning import PlannedBatch, plan_songs
+from acestep.planner.plan import Plan
+from acestep.planning import plan_songs
 from acestep.progress import HEARD_SHARE, Progress, part
 from acestep.recordings import Recordings, listen
+from acestep.render import DECODED
 from acestep.request import Request
-from acestep.result import SUCCESS, GenerationResult, effective_params, extra_outputs, params_key
-from acestep.save import Provenance, save_song
+from acestep.result import (
+    GenerationResult,
+)
 from acestep.stitching import stitch
 from acestep.studio import perform
-from acestep.takes import Performance
 from acestep.words import SongInWords, audio_codes_of, create_sample, format_sample, understand_music
 
 __all__ = [
@@ -47,6 +50,7 @@ __all__ = [
     "SongInWords",
     "audio_codes_of",
     "create_sample",
+    "explore",
     "format_sample",
     "generate_music",
     "stitch",
@@ -64,6 +68,8 @@ def generate_music(
     config: GenerationConfig,
     save_dir: str | Path | None = None,
     progress: Progress | None = None,
+    *,
+    credentials: Credentials | None = None,
 ) -> GenerationResult:
     """Make a batch of songs.
 
@@ -74,14 +80,55 @@ def generate_music(
         config: how many, from which seeds, into which format; not changed.
         save_dir: folder for the files, made if absent; None saves nothing.
         progress: called with (share done from 0 to 1, stage); what it raises ends the run.
+        credentials: files are signed with these (wav, mp3, m4a); None signs nothing.
 
     Returns:
         The songs, or ``success=False`` with one sentence in ``error``. Nothing half-written stays in ``save_dir``.
     """
     try:
-        return _generate(dit_handler, llm_handler, plain(params), plain(config), save_dir, progress)
+        target = None if save_dir is None else Target(Path(os.fsdecode(save_dir)), credentials)
+        return _generate(dit_handler, llm_handler, plain(params), plain(config), target, progress)
     except AceStepError as error:
         return GenerationResult.failed(error)
+
+
+def explore(
+    dit_handler: AceStepHandler,
+    llm_handler: LLMHandler | None,
+    params: GenerationParams,
+    config: GenerationConfig,
+    save_dir: str | Path,
+    *,
+    keep: int = 5,
+    batches: int | None = None,
+    progress: Progress | None = None,
+) -> Exploration:
+    """Make batch after batch from new seeds in the background, and keep the best songs of all.
+
+    Args:
+        dit_handler, llm_handler, params: as in ``generate_music``; a seed of 0 or more is that of the first song.
+        config: as there; songs are always judged.
+        save_dir: folder of this exploration; where the same was explored before, it goes on.
+        keep: songs that stay, 1 to 100.
+        batches: after how many it ends; None never does.
+        progress: called from another thread with (share of the batch, stage).
+
+    Returns:
+        A context manager to iterate over: one ``Standing`` per batch.
+
+    Raises:
+        InputError: a value that is not allowed, or the folder holds another exploration.
+        OutputError: the folder cannot be written, or another process explores in it.
+    """
+    params, config = plain(params), plain(config)
+    Request.from_params(params, config, dit_handler.model)
+
+    def make(
+        params: GenerationParams, config: GenerationConfig, folder: Path, progress: Progress
+    ) -> GenerationResult:
+        return generate_music(dit_handler, llm_handler, params, config, folder, progress)
+
+    return Exploration(make, params, config, save_dir, keep=keep, batches=batches, progress=progress)
 
 
 def warm_up(dit_handler: AceStepHandler, llm_handler: LLMHandler | None = None) -> float:
@@ -118,21 +165,24 @@ def _generate(
     llm_handler: LLMHandler | None,
     params: GenerationParams,
     config: GenerationConfig,
-    save_dir: str | Path | None,
+    target: Target | None,
     progress: Progress | None,
 ) -> GenerationResult:
     request = Request.from_params(params, config, dit_handler.model)
-    folder = None if save_dir is None else Path(os.fsdecode(save_dir))
+    if target is not None and target.credentials is not None:
+        check_signable(request.audio_format.name)
     recordings = listen(request)
     request = recordings.judged(request)
     with out_of_memory_explained("planning", lambda: _less_planning(request)):
         reader, share = dit_handler.renderer.reader, part(progress, 0.0, _planned(request))
         hears = _listener(recordings, dit_handler, part(share, 0.0, 0.5))
         batch = plan_songs(request, llm_handler, reader, part(share, 0.5, 1.0) if hears else share, listen=hears)
-    plans = batch.plans
-    with _memory_explained(f"making {_amount(plans)} with", request, plans, dit_handler):
-        share = part(progress, _planned(request), 1.0)
-        result = _play(dit_handler, params, request, batch, recordings, folder, share)
+    request = replace(request, warnings=(*request.warnings, *dit_handler.warnings, *batch.warnings))
+    for warning in request.warnings:
+        logger.warning("%s", warning)
+    run = Run(dit_handler, llm_handler, params, request, batch, recordings, target)
+    with _memory_explained(f"making {_amount(batch.plans)} with", request, batch.plans, dit_handler):
+        result = _play(run, part(progress, _planned(request), 1.0))
     if progress is not None:
         progress(1.0, "finished")
     return result
@@ -155,24 +205,13 @@ def _planned(request: Request) -> float:
     return HEARD_SHARE if request.listens is not None else 0.0
 
 
-def _play(
-    dit_handler: AceStepHandler,
-    params: GenerationParams,
-    request: Request,
-    batch: PlannedBatch,
-    recordings: Recordings,
-    folder: Path | None,
-    progress: Progress | None,
-) -> GenerationResult:
+def _play(run: Run, progress: Progress | None) -> GenerationResult:
     """Everything large is held by this frame and those it calls: letting go of them frees it."""
-    request = replace(request, warnings=(*request.warnings, *dit_handler.warnings, *batch.warnings))
-    for warning in request.warnings:
-        logger.warning("%s", warning)
-    with nullcontext() if folder is None else writable_folder(folder):
-        source, timbre = recordings.samples
-        performance = perform(dit_handler.renderer, request, batch.plans, source, timbre, progress)
+    with nullcontext() if run.target is None else writable_folder(run.target.folder):
+        source, timbre = run.recordings.samples
+        performance = perform(run.dit_handler.renderer, run.request, run.batch.plans, source, timbre, progress)
         logger.info("Peak memory %s", performance.rendering.peak)
-        return _result(dit_handler, params, request, batch, performance, recordings, folder)
+        return finished_result(run, performance, part(progress, DECODED, 1.0))
 
 
 def _memory_explained(
@@ -208,54 +247,3 @@ def what_needs_less(request: Request, plans: Sequence[Plan], model: ModelSpec, *
 
 def _longest_s(plans: Sequence[Plan]) -> float:
     return max(plan.duration_s for plan in plans)
-
-
-def _result(
-    dit_handler: AceStepHandler,
-    params: GenerationParams,
-    request: Request,
-    batch: PlannedBatch,
-    performance: Performance,
-    recordings: Recordings,
-    folder: Path | None,
-) -> GenerationResult:
-    model, rendering = dit_handler.model, performance.rendering
-    provenance = Provenance(
-        model=model,
-        reason=dit_handler.reason,
-        timings=rendering.timings,
-        source=recordings.source,
-        reference=recordings.reference,
-        commit=dit_handler.renderer.family.commit,
-        batch=batch,
-    )
-    takes, notes = heard_takes(performance.takes)
-    for note in notes:
-        logger.warning("%s", note)
-    request = replace(request, warnings=(*request.warnings, *notes))
-    audios = []
-    for take, samples in zip(takes, finish(takes, request), strict=True):
-        effective = effective_params(params, request, take, batch, model.name)
-        played = codes_text(take.plan.audio_codes)
-        key = params_key(
-            {**effective, "track": take.track, "audio_codes": played, "audio_format": request.audio_format.name}
-        )
-        path = ""
-        if folder is not None:
-            target = folder / f"{key}{request.audio_format.extension}"
-            path = str(save_song(samples, target, take, request, effective, provenance))
-        audios.append(
-            {
-                "path": path,
-                "tensor": torch.from_numpy(samples),
-                "key": key,
-                "sample_rate": request.sample_rate,
-                "params": {**effective, "audio_codes": played},
-                "track": take.track,
-                "silent": False,
-            }
-        )
-    lines = [SUCCESS, f"Seeds: {', '.join(map(str, request.seeds))}"]
-    return GenerationResult(
-        audios, "\n".join(lines), extra_outputs(request, rendering, batch) | {"peak_memory": rendering.peak.to_dict()}
-    )

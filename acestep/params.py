@@ -168,6 +168,7 @@ class GenerationConfig:
         lm_batch_chunk_size: songs per pass of the planner, 1 to 8.
         constrained_decoding_debug: log what the grammar allows at each token.
         audio_format: name of a row of ``output.formats.FORMATS``.
+        score: judge every song: quality scores, the times of its lines, which song is the best.
     """
 
     batch_size: int = 2
@@ -177,3 +178,4 @@ class GenerationConfig:
     lm_batch_chunk_size: int = 8
     constrained_decoding_debug: bool = False
     audio_format: str = "flac"
+    score: bool = False

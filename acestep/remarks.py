@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from acestep import linting
 from acestep.constants import CAPTION_CHARS_ADVISED, DURATION_DEFAULT_S
 from acestep.editing.order import MIDDLE
 from acestep.fields import CORRECTION, FIRST_FAMILY, PLANNER, unread, without_effect
@@ -15,7 +16,7 @@ from acestep.metadata import UNUSUAL_METERS
 from acestep.params import GenerationConfig, GenerationParams
 from acestep.planner.order import idle
 from acestep.planner.plan import Metadata, code_count
-from acestep.tasks import Region, Task
+from acestep.tasks import DEFAULT_TASK, Region, Task
 
 _COG_DURATION_S = DURATION_DEFAULT_S  # what a caller who says nothing about the length has said
 _DEFAULTS = GenerationParams()
@@ -30,6 +31,8 @@ def remarks(
         asks_planner: whether a planner is at work.
     """
     yield from _advice(params, metadata)
+    if task.name == DEFAULT_TASK:  # of other tasks a recording says the most
+        yield from _words(params, metadata)
     yield from _idle(params, config, task, asks_planner=asks_planner)
 
 
@@ -72,6 +75,22 @@ def _idle_length(params: GenerationParams, task: Task) -> Iterator[str]:
     for name in ("extend_duration",) if middle else ("repainting_start", "repainting_end"):
         if getattr(params, name) != getattr(_DEFAULTS, name):
             yield f"{name} has no effect: continuation_mode is {params.continuation_mode}."
+
+
+def _words(params: GenerationParams, metadata: Metadata) -> tuple[str, ...]:
+    """What the linter warns of in the words of a new song."""
+    if params.simple_query or params.audio_codes:
+        return ()
+    return linting.remarks(
+        params.caption,
+        params.lyrics,
+        bpm=metadata.bpm,
+        keyscale=metadata.keyscale,
+        timesignature=metadata.timesignature,
+        duration=metadata.duration,
+        vocal_language=metadata.language,
+        instrumental=params.instrumental,
+    )
 
 
 def _advice(params: GenerationParams, metadata: Metadata) -> Iterator[str]:

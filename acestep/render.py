@@ -31,6 +31,7 @@ from acestep.prepare import Preparer, without_source
 from acestep.progress import Progress, by_chunk
 from acestep.reading import Reader
 from acestep.request import Request
+from acestep.scoring.attention import LyricAttention, attention_to, heads_that_follow, words_of
 
 STARTED, CONDITIONED, DENOISED, DECODED = 0.02, 0.05, 0.85, 0.95  # share of the whole when a stage ends
 
@@ -151,6 +152,12 @@ class Renderer:
                 return tuple(self._preparer.codes(model, latents)[0].tolist())
 
     @torch.inference_mode()
+    def codes_in(self, latents: Tensor) -> tuple[int, ...]:
+        """Semantic codes of latents ``[T, C]`` that were played, five a second; silence fills up the last."""
+        with self._at_work(), self._residency.resident("dit") as model:
+            return tuple(self._preparer.codes(model, latents[None].to(self._device))[0].tolist())
+
+    @torch.inference_mode()
     def latents_of(
         self, waveform: Tensor, low: int = 0, frames: int | None = None, progress: Progress | None = None
     ) -> Tensor:
@@ -178,6 +185,24 @@ class Renderer:
             report = by_chunk(progress, "listening")
             latents = Codec(vae).encode(stretch[None].to(self._device), on_chunk=report)  # [1, t, C]
         return latents[:, low - first : low - first + frames]
+
+    @torch.inference_mode()
+    def lyric_attention(self, request: Request, rendering: Rendering) -> tuple[LyricAttention | None, ...]:
+        """Where the transformer looked in its lyrics while it played: one more forward through a part of its layers.
+
+        Args:
+            request: the batch was played with.
+            rendering: what ``render`` or ``play`` gave back.
+
+        Returns:
+            One per song; None for those without a line to sing.
+        """
+        songs, tokenizer = rendering.songs, self.family.tokenizer
+        words = [words_of(tokenizer, song.plan, ids) for song, ids in zip(songs, rendering.tokens, strict=True)]
+        heads = heads_that_follow(self.family.spec, self.family.model.config)
+        latents, level = [song.latents for song in songs], 1.0 / request.sampling.steps
+        with self._at_work(), self._residency.resident("dit") as model:
+            return attention_to(model, heads, rendering.conditions, latents, words, level)
 
     @contextmanager
     def _at_work(self) -> Iterator[None]:

@@ -67,6 +67,7 @@ class Request:
         audio_format: row of the format table.
         sample_rate: of the files, Hz.
         limit_true_peak: keep the files below the true-peak ceiling.
+        scored: judge what was made.
         warnings: one sentence each, for the log and the recipe.
     """
 
@@ -86,6 +87,7 @@ class Request:
     audio_format: AudioFormat
     sample_rate: int
     limit_true_peak: bool
+    scored: bool
     warnings: tuple[str, ...]
 
     @property
@@ -134,6 +136,7 @@ class Request:
             audio_format=audio_format,
             sample_rate=params.sample_rate,
             limit_true_peak=params.limit_true_peak,
+            scored=config.score,
             warnings=(
                 *warnings,
                 *remarks(params, config, task, metadata, asks_planner=(order or listens) is not None),

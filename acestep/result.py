@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from acestep.planner.plan import NOTHING_FIXED, Plan
 from acestep.planning import PlannedBatch
 from acestep.render import Rendering
 from acestep.request import Request
+from acestep.scoring.rank import Row, overall_of, ranked
 from acestep.takes import Take
 
 SUCCESS = "✅ Generation completed successfully!"
@@ -32,13 +34,16 @@ class GenerationResult:
     Attributes:
         audios: one dictionary per song, or per track of a song: ``path`` ("" when not saved), ``tensor`` ``[2, S]``
             fp32 on the CPU, ``key`` (UUID of the parameters), ``sample_rate``, ``params`` (effective, with ``seed``),
-            ``track`` (the one track it is, or what it lacks, or ""), ``silent``.
+            ``track`` (the one track it is, or what it lacks, or ""), ``silent``; ``scores`` (as in the recipe) and
+            ``timed_lyrics`` (``scoring.timestamps.TimedLine``, one per sung line) where songs are judged, else None
+            and ().
         status_message: lines for a person.
         extra_outputs: tensors of the run on the CPU, ``time_costs``, ``peak_memory``, ``lm_metadata``,
             ``seed_value``.
         success: False when ``error`` says why not.
         error: one sentence, or None.
         cause: the exception behind ``error``.
+        ranking: numbers of the songs, best first; of songs that are not judged, in the order they were made.
     """
 
     audios: list[dict[str, Any]] = field(default_factory=list)
@@ -47,11 +52,22 @@ class GenerationResult:
     success: bool = True
     error: str | None = None
     cause: AceStepError | None = field(default=None, repr=False)
+    ranking: tuple[int, ...] = ()
 
     @classmethod
     def failed(cls, error: AceStepError) -> GenerationResult:
         """A result that holds nothing but the reason."""
         return cls(status_message=f"Error: {error}", success=False, error=str(error), cause=error)
+
+    @property
+    def song_numbers(self) -> list[int]:
+        """Of every file, which song it is or belongs to."""
+        return song_numbers(self.audios)
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether its songs have scores."""
+        return any(audio["scores"] is not None for audio in self.audios)
 
     def check(self) -> None:
         """Raise what made the call fail; nothing when it succeeded.
@@ -77,6 +93,26 @@ def song_numbers(audios: Sequence[Mapping[str, Any]]) -> list[int]:
         numbers.append((numbers[-1] if numbers else -1) + (not seen))
         seen.add(audio["track"])
     return numbers
+
+
+def rank_songs(audios: Sequence[Mapping[str, Any]]) -> tuple[int, ...]:
+    """Numbers of the songs of a result, best first: by the overall score, of several tracks by their mean.
+
+    Songs without a valid score come last; of equals, and where nothing is judged, the earlier comes first.
+    """
+    overall: dict[int, list[float]] = {}
+    for number, audio in zip(song_numbers(audios), audios, strict=True):
+        found = overall_of(audio["scores"])
+        overall.setdefault(number, []).extend([] if found is None else [found])
+    return ranked([{"overall": fmean(found) if found else None} for found in overall.values()])
+
+
+def score_rows(result: GenerationResult) -> list[Row]:
+    """Every file of a result as a row of the table of scores; songs of several tracks say which."""
+    return [
+        Row(f"{song} {audio['track']}".strip(), audio["params"]["seed"], audio["scores"])
+        for song, audio in zip(result.song_numbers, result.audios, strict=True)
+    ]
 
 
 def effective_params(
@@ -134,7 +170,7 @@ def params_key(params: dict[str, Any]) -> str:
 def time_costs(seconds: Mapping[str, float], steps: int) -> dict[str, float]:
     """Seconds per stage under the published names."""
     encoder, diffusion, decode = (seconds.get(stage, 0.0) for stage in ("encoder", "diffusion", "vae_decode"))
-    words, codes = seconds.get("words", 0.0), seconds.get("codes", 0.0)
+    words, codes, scoring = (seconds.get(stage, 0.0) for stage in ("words", "codes", "scoring"))
     total = encoder + diffusion + decode
     return {
         "lm_phase1_time": words,
@@ -145,15 +181,21 @@ def time_costs(seconds: Mapping[str, float], steps: int) -> dict[str, float]:
         "dit_diffusion_per_step_time_cost": diffusion / steps,
         "dit_vae_decode_time_cost": decode,
         "dit_total_time_cost": total,
-        "pipeline_total_time": words + codes + total,
+        "scoring_time": scoring,
+        "pipeline_total_time": words + codes + total + scoring,
     }
 
 
-def extra_outputs(request: Request, rendering: Rendering, batch: PlannedBatch) -> dict[str, Any]:
+def extra_outputs(
+    request: Request, rendering: Rendering, batch: PlannedBatch, timings: Mapping[str, float]
+) -> dict[str, Any]:
     """The run's tensors, padded ``[B, T, ...]`` and on the CPU, and what else there is, under the published names.
 
     Of a run of several batches (passes of a long region, more tracks than fit in one) they are the last batch's.
     ``lm_metadata`` is what the planner decided for the first song, ``lm_metadatas`` for each.
+
+    Args:
+        timings: seconds per stage of playing and judging.
     """
     conditions = rendering.conditions
     latents = _padded([song.latents.clone() for song in rendering.songs])  # [B, T, C]
@@ -173,7 +215,7 @@ def extra_outputs(request: Request, rendering: Rendering, batch: PlannedBatch) -
         "encoder_attention_mask": conditions.encoder_mask.cpu(),
         "lyric_token_idss": _padded([torch.tensor(ids.lyric) for ids in rendering.tokens]),
         "seed_value": ", ".join(map(str, request.seeds)),
-        "time_costs": time_costs({**rendering.timings, **batch.seconds}, request.sampling.steps),
+        "time_costs": time_costs({**timings, **batch.seconds}, request.sampling.steps),
         "lm_metadata": dict(batch.chains[0].decided()) if batch.chains else None,
         "lm_metadatas": [dict(chain.decided()) for chain in batch.chains],
         "warnings": list(request.warnings),

@@ -15,11 +15,23 @@ import numpy as np
 from acestep import __version__
 from acestep.audio.io import Audio
 from acestep.checkpoints.registry import ModelSpec
-from acestep.output.recipe import ModelUsed, OutputMade, SourceUsed, build_recipe, scrubbed, title_from_caption
+from acestep.output.content_credentials import Credentials
+from acestep.output.recipe import (
+    BatchMade,
+    MachineUsed,
+    ModelUsed,
+    OutputMade,
+    SourceUsed,
+    build_recipe,
+    scrubbed,
+    title_from_caption,
+)
 from acestep.output.tags import SongTags
+from acestep.output.timed_lyrics import synced
 from acestep.output.writer import write_audio
 from acestep.planning import PlannedBatch
 from acestep.request import Request
+from acestep.scoring.score import Judgement
 from acestep.takes import Take
 
 
@@ -35,6 +47,7 @@ class Provenance:
         reference: the timbre reference, or None.
         commit: of the transformer on the hub; None when nobody wrote it down.
         batch: the plans, and which planner they came from.
+        machine: on which it was made.
     """
 
     model: ModelSpec
@@ -44,6 +57,7 @@ class Provenance:
     reference: Audio | None
     commit: str | None
     batch: PlannedBatch
+    machine: MachineUsed
 
 
 def save_song(
@@ -53,6 +67,8 @@ def save_song(
     request: Request,
     effective: Mapping[str, Any],
     provenance: Provenance,
+    judgement: Judgement | None = None,
+    credentials: Credentials | None = None,
 ) -> Path:
     """Write one take.
 
@@ -60,6 +76,8 @@ def save_song(
         samples: finished, ``[2, S]`` at ``request.sample_rate``.
         path: target, with the format's suffix.
         effective: parameters the song was really made with.
+        judgement: of the take; None where it was not judged.
+        credentials: the file is signed with these; None signs nothing.
 
     Raises:
         OutputError: it cannot be written; nothing is left behind.
@@ -75,10 +93,19 @@ def save_song(
         plan=take.plan.to_dict(),
         source=_source_used(provenance.source),
         reference=_source_used(provenance.reference),
+        scores=None if judgement is None else judgement.to_dict(),
         warnings=request.warnings,
+        machine=provenance.machine,
+        batch=_batch_made(take, request),
         timing={**provenance.batch.seconds, **provenance.timings},
     )
-    return write_audio(samples, request.sample_rate, path, name, _tags(take), recipe)
+    return write_audio(samples, request.sample_rate, path, name, _tags(take, judgement), recipe, credentials)
+
+
+def _batch_made(take: Take, request: Request) -> BatchMade:
+    """What was made at once with a take."""
+    tracks = request.edit.tracks if request.edit is not None and request.task.tracks_apart else ()
+    return BatchMade(request.batch_size, request.seeds.index(take.seed) + 1, tracks)
 
 
 def _model_used(provenance: Provenance) -> ModelUsed:
@@ -94,7 +121,7 @@ def _source_used(audio: Audio | None) -> SourceUsed | None:
     return None if audio is None else SourceUsed(audio.sha256, audio.duration_s)
 
 
-def _tags(take: Take) -> SongTags:
+def _tags(take: Take, judgement: Judgement | None) -> SongTags:
     metadata = take.plan.metadata
     words = scrubbed({"caption": take.plan.caption, "lyrics": take.plan.lyrics})
     return SongTags(
@@ -103,4 +130,5 @@ def _tags(take: Take) -> SongTags:
         bpm=metadata.bpm,
         key=metadata.keyscale,
         language=metadata.language,
+        synced=() if judgement is None else synced(judgement.lines),
     )

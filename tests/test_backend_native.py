@@ -275,8 +275,8 @@ def test_scores_are_those_of_the_reference(backend: NativeBackend, reference: Pt
         for counts in ((1, 700, 7), (150, 0, 64))
     )
     for ours, theirs in zip(backend.score(prompts, answers), reference.score(prompts, answers), strict=True):
-        assert ours.dtype == torch.float32 and ours.device.type == "cpu"
-        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)
+        assert ours.log_probs.dtype == torch.float32 and ours.log_probs.device.type == "cpu"
+        torch.testing.assert_close(ours.log_probs, theirs.log_probs, rtol=0, atol=1e-4)
 
 
 def test_debug_tells_what_the_reference_tells(

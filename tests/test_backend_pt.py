@@ -238,8 +238,8 @@ def test_top_k_top_p_and_temperature_act_on_every_token(backend: PtBackend, samp
     behind = slow_logits(backend.network, [*ask.prompt, *narrow.tokens])[len(ask.prompt) - 1 : -1]
     for token, logits in zip(narrow.tokens, behind, strict=True):
         assert slow_probabilities(logits.tolist(), sampling)[token] > 1e-6
-    scores = backend.score([ask.prompt] * 2, [wide.tokens, narrow.tokens])
-    assert scores[1].mean() > scores[0].mean() + 0.5
+    wide_score, narrow_score = backend.score([ask.prompt] * 2, [wide.tokens, narrow.tokens])
+    assert narrow_score.log_probs.mean() > wide_score.log_probs.mean() + 0.5
 
 
 def test_guidance_by_the_prompt_itself_is_no_guidance(backend: PtBackend) -> None:
@@ -333,7 +333,8 @@ def test_scores_are_log_probabilities_over_the_whole_vocabulary(backend: PtBacke
     generator = np.random.default_rng(1)
     prompts = [generator.integers(0, 1960, count).tolist() for count in (1, 40, 7)]
     answers = [generator.integers(0, 1960, count).tolist() for count in (150, 0, 64)]
-    for prompt, answer, ours in zip(prompts, answers, backend.score(prompts, answers), strict=True):
+    for prompt, answer, scored in zip(prompts, answers, backend.score(prompts, answers), strict=True):
+        ours = scored.log_probs
         logits = slow_logits(backend.network, prompt + answer)[len(prompt) - 1 : -1].astype(np.float64)
         every = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
         expected = every[np.arange(len(answer)), answer]
@@ -346,7 +347,8 @@ def test_a_greedy_answer_scores_best_of_all(backend: PtBackend) -> None:
     best = backend.complete([ask])[0].tokens
     others = [(token,) for token in range(0, 1960, 70) if token not in best]
     best_score, *scores = backend.score([ask.prompt] * (1 + len(others)), [best, *others])
-    assert best_score > max(scores)
+    assert best_score.log_probs > max(score.log_probs for score in scores)
+    assert best_score.ranks.item() == 1 < min(score.ranks.item() for score in scores)
 
 
 def test_debug_tells_what_was_allowed_and_picked(backend: PtBackend, caplog: pytest.LogCaptureFixture) -> None:

@@ -67,7 +67,7 @@ def test_generate_then_info(tmp_path: Path) -> None:
     assert (made.returncode, made.stdout) == (0, "song.flac  seed 4\n"), made.stderr
     assert sf.info(tmp_path / "song.flac").frames == 480_000
     assert sorted(path.name for path in tmp_path.iterdir()) == ["song.flac", "words.txt"]
-    told = acestep("info", "song.flac", cwd=tmp_path)
+    told = acestep("info", "--json", "song.flac", cwd=tmp_path)
     recipe = json.loads(told.stdout)
     assert recipe["parameters"]["lyrics"] == "[Verse]\nla la la"
     assert recipe["seeds"] == [4]
@@ -141,7 +141,19 @@ def test_warnings_are_shown(tmp_path: Path) -> None:
 
 
 def test_json_answers_like_a_prediction(tmp_path: Path) -> None:
-    command = ["generate", "x", "--lm", "none", "--duration", "10", "--seed", "1", "--batch-size", "2", "--json"]
+    command = [
+        "generate",
+        "calm piano",
+        "--lm",
+        "none",
+        "--duration",
+        "10",
+        "--seed",
+        "1",
+        "--batch-size",
+        "2",
+        "--json",
+    ]
     command += ["--guidance", "12"]
     made = acestep(*command, "-o", "a.wav", cwd=tmp_path)
     answer = json.loads(made.stdout)
@@ -195,7 +207,8 @@ def test_options_arrive_and_are_heard(options: str, parameters: dict[str, object
 def test_what_does_not_act_says_so_in_its_own_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     idle = ("--variation-seed", "9", "--correction-strength", "0.5", "--temperature", "0.5")
     song = str(tmp_path / "a.wav")
-    arguments = ("generate", "x", "--lm", "none", "--duration", "10", "--steps", "2", *idle, "--json", "-o", song)
+    words = ("generate", "calm piano", "--lm", "none", "--duration", "10", "--steps", "2")
+    arguments = (*words, *idle, "--json", "-o", song)
     assert main(arguments) == 0
     assert json.loads(capsys.readouterr().out)["warnings"] == [
         "--correction-strength has no effect: it belongs to wavelet correction, which is off.",

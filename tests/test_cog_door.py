@@ -6,6 +6,7 @@ import gc
 import json
 import shutil
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import get_type_hints
 
@@ -20,7 +21,7 @@ from acestep.cog_door import (
     numbers,
     progress_printer,
 )
-from acestep.cog_output import OutputFolder, record_timings
+from acestep.cog_output import OutputFolder, record_result
 from acestep.cog_words import COG
 from acestep.cogrun.schema import PROJECT, openapi_document
 from acestep.cogrun.static import read_signature
@@ -29,14 +30,19 @@ from acestep.errors import DeviceMemoryError, InputError, NotLoadedError, Output
 from acestep.handler import AceStepHandler
 from acestep.inference import GenerationConfig, GenerationParams, generate_music
 from acestep.output.tags import read_recipe
-from acestep.result import GenerationResult
+from acestep.result import GenerationResult, rank_songs
 
 from predict import Predictor
 
 
-def finished(*paths: Path) -> GenerationResult:
-    audios = [{"path": str(path), "track": ""} for path in paths]
-    return GenerationResult(audios, "done", {"time_costs": {"dit_total_time_cost": 1.5}})
+def finished(*paths: Path, overall: Sequence[float | None] = ()) -> GenerationResult:
+    scores = [{"overall": value} for value in overall] or [None] * len(paths)
+    audios = [
+        {"path": str(path), "track": "", "params": {"seed": seed}, "scores": score, "timed_lyrics": ()}
+        for seed, (path, score) in enumerate(zip(paths, scores, strict=True))
+    ]
+    seconds = {"time_costs": {"dit_total_time_cost": 1.5}}
+    return GenerationResult(audios, "done", seconds, ranking=rank_songs(audios))
 
 
 def song(folder: OutputFolder, name: str = "a.wav", data: bytes = b"RIFF") -> Path:
@@ -79,14 +85,20 @@ def test_a_root_that_somebody_cleaned_up_is_made_again() -> None:
 def test_the_first_song_is_delivered() -> None:
     folder = OutputFolder()
     path = song(folder)
-    assert deliver(finished(path), return_all=False, score=True) == path
+    assert deliver(finished(path), return_all=False) == path
 
 
-def test_seconds_become_metrics() -> None:
-    metrics: dict[str, float] = {}
-    record_timings(finished(Path("a.wav")), metrics.__setitem__)
-    assert metrics == {"timing.dit_total_time_cost": 1.5}
-    record_timings(GenerationResult.failed(NotLoadedError("x")), metrics.__setitem__)
+def test_seconds_seeds_and_scores_become_metrics() -> None:
+    metrics: dict[str, object] = {}
+    record_result(finished(Path("a.wav")), metrics.__setitem__)
+    assert metrics == {"timing.dit_total_time_cost": 1.5, "seeds": [0]}
+    record_result(finished(Path("a.wav"), Path("b.wav"), overall=(0.25, 0.5)), metrics.__setitem__)
+    assert metrics["seeds"] == [0, 1]
+    assert metrics["best"] == 1
+    assert metrics["scores"] == [{"overall": 0.25}, {"overall": 0.5}]
+    untouched: dict[str, object] = {}
+    record_result(GenerationResult.failed(NotLoadedError("x")), untouched.__setitem__)
+    assert untouched == {}
 
 
 def test_errors_speak_of_the_inputs_of_this_door() -> None:
@@ -97,17 +109,23 @@ def test_errors_speak_of_the_inputs_of_this_door() -> None:
         raise InputError.must("bpm", "be fast", 3)
 
 
-def test_a_batch_says_that_it_is_not_scored(capsys: pytest.CaptureFixture[str]) -> None:
-    folder = OutputFolder()
-    path = song(folder)
-    assert deliver(finished(path, path), return_all=False, score=True) == path
-    assert "not scored in this version; song 0" in capsys.readouterr().out
+@pytest.mark.parametrize(
+    ("overall", "best"),
+    [((0.2, 0.8, 0.5), 1), ((0.5, 0.5, 0.1), 0), ((None, None, 0.1), 2), ((), 0), ((None,) * 3, 0)],
+)
+def test_the_best_song_is_delivered(overall: Sequence[float | None], best: int) -> None:
+    outputs = OutputFolder()
+    folder = outputs.fresh()
+    paths = [folder / name for name in ("a.wav", "b.wav", "c.wav")]
+    for path in paths:
+        path.write_bytes(b"RIFF")
+    assert deliver(finished(*paths, overall=overall), return_all=False) == paths[best]
 
 
 def test_everything_is_one_zip(tiny: AceStepHandler, tmp_path: Path) -> None:
     params = GenerationParams(caption="piano", duration=10, thinking=False, inference_steps=1)
     made = generate_music(tiny, None, params, GenerationConfig(batch_size=2, audio_format="wav"), tmp_path)
-    bundle = deliver(made, return_all=True, score=True)
+    bundle = deliver(made, return_all=True)
     songs = [Path(audio["path"]) for audio in made.audios]
     numbered = [f"{number:02d}-{path.name}" for number, path in enumerate(songs)]
     with zipfile.ZipFile(bundle) as archive:
@@ -124,13 +142,13 @@ def test_a_missing_or_empty_file_is_an_error_not_an_empty_success(data: bytes | 
     if data is None:
         path.unlink()
     with pytest.raises(OutputError, match=r"a\.wav is missing or empty"):
-        deliver(finished(path), return_all=False, score=True)
+        deliver(finished(path), return_all=False)
 
 
 def test_a_failed_result_raises_its_own_error() -> None:
     cause = NotLoadedError("Model not loaded: x.")
     with pytest.raises(NotLoadedError) as caught:
-        deliver(GenerationResult.failed(cause), return_all=False, score=True)
+        deliver(GenerationResult.failed(cause), return_all=False)
     assert caught.value is cause
 
 

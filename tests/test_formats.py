@@ -36,6 +36,7 @@ LOSSLESS = [name for name, row in FORMATS.items() if row.lossless]
 LOSSY = [name for name, row in FORMATS.items() if not row.lossless]
 FULL = SongTags("AC/DC; Über „标题“", "[Verse]\nÜber 你好 ñ\n\n[Chorus]\nла-ла 🎵", 128, "C# minor", "zh")
 BARE = SongTags()
+SYNCED = ((0.0, "Über 你好 ñ"), (0.5, "[x] ла-ла 🎵"), (59.99, "la\tla; --> &"), (6000.01, "end"))
 
 
 def recipe(characters: int = 0) -> dict[str, Any]:
@@ -221,6 +222,44 @@ def test_every_language_has_an_id3_code() -> None:
     assert set(ISO_639_2) == set(LANGUAGES) - {"unknown"}
     assert len(set(ISO_639_2.values())) == len(ISO_639_2)
     assert {len(code) for code in ISO_639_2.values()} == {3}
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("language", ["zh", "unknown"])
+def test_synced_lyrics_come_back(tmp_path: Path, name: str, language: str) -> None:
+    tags = SongTags("T", "la", language=language, synced=SYNCED)
+    path = write_audio(song(), RATE, target(tmp_path, name), name, tags, recipe())
+    expected = tuple((start_s, text.replace("\t", " ")) for start_s, text in SYNCED)
+    found = read_tags(path)
+    assert (found.title, found.lyrics, found.comment) == ("T", "la", AI_COMMENT)
+    assert found.synced == (SYNCED if FORMATS[name].tag_kind in {"riff", "id3"} else expected)
+    assert read_recipe(path) == recipe()
+
+
+@pytest.mark.parametrize("name", ["wav", "mp3"])
+def test_id3_times_are_milliseconds_and_lines_begin_as_the_standard_says(tmp_path: Path, name: str) -> None:
+    tags = SongTags(language="de", synced=((1.2345, "eins"), (2.0, "zwei")))
+    frames = mutagen.File(write_audio(song(), RATE, target(tmp_path, name), name, tags, recipe())).tags.getall("SYLT")
+    assert [(frame.format, frame.type, frame.lang) for frame in frames] == [(2, 1, "deu")]
+    assert frames[0].text == [("eins", 1234), ("\nzwei", 2000)]
+
+
+@pytest.mark.parametrize("name", ["flac", "ogg", "opus", "m4a"])
+def test_other_files_hold_synced_lyrics_as_lrc(tmp_path: Path, name: str) -> None:
+    path = write_audio(song(), RATE, target(tmp_path, name), name, SongTags(synced=SYNCED[:2]), recipe())
+    field = "----:com.apple.iTunes:SYNCEDLYRICS" if name == "m4a" else "SYNCEDLYRICS"
+    (held,) = mutagen.File(path)[field]
+    text = bytes(held).decode() if name == "m4a" else held
+    assert text == "[00:00.00]Über 你好 ñ\n[00:00.50] [x] ла-ла 🎵\n"
+
+
+def test_synced_lyrics_that_count_otherwise_are_not_ours(tmp_path: Path) -> None:
+    path = write_audio(song(), RATE, tmp_path / "song.mp3", "mp3", SongTags(synced=SYNCED), recipe())
+    tagged = mutagen.File(path)
+    for frame in tagged.tags.getall("SYLT"):
+        frame.format = 1  # times are numbers of MPEG frames
+    tagged.save(v2_version=3)
+    assert read_tags(path).synced == ()
 
 
 @pytest.mark.parametrize("name", ALL)

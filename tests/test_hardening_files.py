@@ -151,11 +151,11 @@ def test_a_bundle_that_does_not_fit(tiny: AceStepHandler) -> None:
     ):
         result = generate_music(tiny, None, params, config, folder)
         with limited(0, resource.RLIMIT_FSIZE, 3 * Path(result.audios[0]["path"]).stat().st_size // 2):
-            deliver(result, return_all=True, score=False)
+            deliver(result, return_all=True)
     assert not folder.exists()
     with outputs.filling() as folder:
         again = generate_music(tiny, None, params, config, folder)
-        assert zipfile.ZipFile(deliver(again, return_all=True, score=False)).testzip() is None
+        assert zipfile.ZipFile(deliver(again, return_all=True)).testzip() is None
 
 
 def test_a_disk_that_takes_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

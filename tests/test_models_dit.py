@@ -253,6 +253,36 @@ def test_attention_maps_run_no_further_than_they_look() -> None:
     assert not full[1, :, :, 9:].any()
 
 
+@CONFIGS
+@pytest.mark.parametrize("lengths", [[601, 600], [7, 401], [258, 259]])
+def test_attention_maps_of_an_item_do_not_feel_its_neighbours(config: AceStepConfig, lengths: list[int]) -> None:
+    dit = random_model(config).decoder
+    x, context, states = inputs(max(lengths))
+    tokens, t, heads = [11, 30], torch.tensor(0.125), {1: [0, 3], 3: [2]}
+    mask = torch.arange(30) < torch.tensor(tokens)[:, None]
+    for item in range(2):
+        x[item, lengths[item] :] = math.nan
+        context[item, lengths[item] :] = 1e6
+        states[item, tokens[item] :] = 1e3
+    together = dit.cross_attention_maps(heads, x, t, context, dit.cross_attention_cache(states), mask, lengths)
+    for item in range(2):
+        row, frames, seen = slice(item, item + 1), slice(lengths[item]), -(-lengths[item] // 2)
+        cross = dit.cross_attention_cache(states[row, : tokens[item]])
+        alone = dit.cross_attention_maps(heads, x[row, frames], t, context[row, frames], cross)
+        assert alone.shape == (1, 3, seen, tokens[item])
+        assert_close(together[row, :, :seen, : tokens[item]], alone)
+
+
+@pytest.mark.parametrize("lengths", [[20], [0, 20], [21, 20]])
+def test_attention_maps_refuse_lengths_that_do_not_fit(lengths: list[int]) -> None:
+    dit = random_model(SMALL).decoder
+    x, context, states = inputs(20)
+    with pytest.raises(ValueError, match="2 numbers from 1 to 20"):
+        dit.cross_attention_maps(
+            {0: [0]}, x, torch.tensor(0.5), context, dit.cross_attention_cache(states), None, lengths
+        )
+
+
 @pytest.mark.parametrize("heads", [{4: [0]}, {0: [4]}])
 def test_attention_maps_of_missing_heads_are_refused(heads: dict[int, list[int]]) -> None:
     dit = random_model(SMALL).decoder

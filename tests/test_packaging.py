@@ -28,7 +28,7 @@ def test_the_image_runs_the_predictor_of_this_folder() -> None:
     "package",
     (
         "torch transformers tokenizers safetensors numpy soundfile soxr huggingface_hub httpx2 filelock pydub "
-        "mutagen imageio-ffmpeg rich"
+        "mutagen imageio-ffmpeg pillow rich c2pa-python cryptography"
     ).split(),
 )
 def test_cpu_and_gpu_are_one_world(package: str) -> None:

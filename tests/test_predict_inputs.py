@@ -97,6 +97,7 @@ OWN_DEFAULT = {  # the Cog door's default differs from Python's on purpose
     "thinking": None,
     "timesteps": "",
     "batch_size": 1,
+    "score": True,
     "output_format": "wav",
     "seeds": "",
     "oss_steps": "",

@@ -36,6 +36,8 @@ OPTIONS: Mapping[str, str] = MappingProxyType(
         "dcw_high_scaler": "--correction-strength-high",
         "sample_rate": "--sample-rate",
         "audio_format": "--format",
+        "sign_cert": "--sign-cert",
+        "sign_key": "--sign-key",
         "output": "--output",
         "model": "--model",
         "device": "--device",

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from acestep.commands import options
 from acestep.commands.denoising import add_denoising, denoising_of
+from acestep.commands.judging import add_judging, chosen, is_judged, timed_texts
 from acestep.commands.names import naming
+from acestep.commands.signing import add_signing, credentials_of
 from acestep.constants import SAMPLE_RATE, SEED_MAX
 from acestep.errors import InputError, OutputError
 from acestep.output.formats import CD_RATE
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from acestep.handler import AceStepHandler
     from acestep.llm_inference import LLMHandler
     from acestep.naming import Naming
+    from acestep.output.content_credentials import Credentials
     from acestep.params import GenerationConfig, GenerationParams
     from acestep.result import GenerationResult
 
@@ -45,7 +48,7 @@ def add_generate(parser: argparse.ArgumentParser) -> None:
     options.add_planner(parser)
     options.add_planning(parser)
     parser.add_argument("--codes", default="", metavar="FILE|TEXT", help="semantic codes to play")
-    _add_variation(parser)
+    add_variation(parser)
     add_playing(parser)
 
 
@@ -53,11 +56,11 @@ def add_render(parser: argparse.ArgumentParser) -> None:
     """Declare ``acestep render``."""
     parser.set_defaults(run=_render, names=_IN_A_PLAN)
     parser.add_argument("plan", type=Path, metavar="PLAN.json", help="a plan, as `acestep plan` writes it")
-    _add_variation(parser)
+    add_variation(parser)
     add_playing(parser)
 
 
-def _add_variation(parser: argparse.ArgumentParser) -> None:
+def add_variation(parser: argparse.ArgumentParser) -> None:
     """A second noise, for songs that are a little different."""
     about = f"seed of a second noise, -1 (random) or 0 to {SEED_MAX}; default: random"
     parser.add_argument("--variation-seed", type=int, metavar="N", help=about)
@@ -74,16 +77,29 @@ def add_playing(parser: argparse.ArgumentParser, *, euler_only: bool = False) ->
     parser.add_argument(
         "-o", "--output", type=Path, required=True, metavar="FILE", help="a .wav, .flac, .mp3, .ogg, .opus or .m4a"
     )
+    add_performance(parser, euler_only=euler_only)
+    parser.add_argument("--format", metavar="NAME", help="wav24 or wav32 for a .wav; default: what the suffix says")
+    add_judging(parser)
+    add_signing(parser)
+    parser.add_argument("--json", action="store_true", help="answer as JSON: status, output, error, seeds, and more")
+
+
+def add_performance(parser: argparse.ArgumentParser, *, euler_only: bool = False, songs: int = 1) -> None:
+    """How songs are played, whatever becomes of them.
+
+    Args:
+        euler_only: as in ``add_denoising``.
+        songs: made at once, if nobody says how many.
+    """
     parser.add_argument("--reference", metavar="FILE", help="recording whose timbre is taken over")
     options.add_seed(parser)
-    parser.add_argument("--batch-size", type=int, default=1, metavar="N", help="songs at once, 1 to 8; default: 1")
+    about = f"songs at once, 1 to 8; default: {songs}"
+    parser.add_argument("--batch-size", type=int, default=songs, metavar="N", help=about)
     add_denoising(parser, euler_only=euler_only)
     parser.add_argument(
         "--sample-rate", type=int, default=SAMPLE_RATE, metavar="HZ", help=f"{SAMPLE_RATE} (default) or {CD_RATE}"
     )
-    parser.add_argument("--format", metavar="NAME", help="wav24 or wav32 for a .wav; default: what the suffix says")
     options.add_device(parser)
-    parser.add_argument("--json", action="store_true", help="answer as JSON: status, output, error, seeds, and more")
 
 
 def _generate(arguments: argparse.Namespace) -> None:
@@ -114,24 +130,31 @@ def make(arguments: argparse.Namespace, params: GenerationParams, *, planned: bo
     """
     from acestep.output.writer import writable_folder
     from acestep.params import GenerationConfig
+    from acestep.result import score_rows
+    from acestep.scoring.rank import table
 
-    params = replace(params, **_playing_of(arguments))
-    config = GenerationConfig(batch_size=arguments.batch_size, audio_format=_format_of(arguments))
+    params = replace(params, **performance_of(arguments))
+    config = GenerationConfig(
+        batch_size=arguments.batch_size, audio_format=_format_of(arguments), score=is_judged(arguments)
+    )
     options.check_target(arguments.output)
+    credentials = credentials_of(arguments, config.audio_format)
     task = _deciding_task(params)
-    _check(params, config, options.model_of(arguments, task))
+    check(params, config, options.model_of(arguments, task))
     with writable_folder(arguments.output.parent):
         handler = options.start_model(arguments, task)
         planner = options.start_planner(arguments) if planned else None
-        result, written = _songs(arguments, handler, planner, params, config)
+        result, audios, written = _songs(arguments, handler, planner, params, config, credentials)
     if arguments.json:
-        print_json(_answer(result, written, naming(arguments.names)))
+        print_json(_answer(result, audios, written, naming(arguments.names)))
         return
-    for path, audio in zip(written, result.audios, strict=True):
+    if config.score:
+        sys.stdout.write(f"{table(score_rows(result))}\n")
+    for path, audio in zip(written, audios, strict=True):
         sys.stdout.write(f"{path}  seed {audio['params']['seed']}\n")
 
 
-def _check(params: GenerationParams, config: GenerationConfig, model: ModelSpec) -> None:
+def check(params: GenerationParams, config: GenerationConfig, model: ModelSpec) -> None:
     """Values, recordings, and words that no planner will add to.
 
     Raises:
@@ -156,19 +179,23 @@ def _songs(
     planner: LLMHandler | None,
     params: GenerationParams,
     config: GenerationConfig,
-) -> tuple[GenerationResult, list[Path]]:
+    credentials: Credentials | None,
+) -> tuple[GenerationResult, list[dict[str, Any]], list[Path]]:
+    """The result, and the files of it that are kept with where they are."""
     from acestep.inference import generate_music
 
     output = arguments.output
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=".acestep-") as folder:
         with options.progress_bar() as report:
-            result = generate_music(handler, planner, params, config, folder, report)
+            result = generate_music(handler, planner, params, config, folder, report, credentials=credentials)
         result.check()
-        return result, _publish(result, output)
+        audios = chosen(result, arguments)
+        texts = [dict(timed_texts(audio, arguments)) for audio in audios]
+        return result, audios, _publish(audios, texts, output)
 
 
-def _playing_of(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What ``add_playing`` and ``_add_variation`` declare, as parameters of the Python API."""
+def performance_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What ``add_performance`` and ``add_variation`` declare, as parameters of the Python API."""
     return {
         "reference_audio": arguments.reference,
         "sample_rate": arguments.sample_rate,
@@ -182,15 +209,18 @@ def _deciding_task(params: GenerationParams) -> str:
     return EXTRACTION.name if params.preserve_vocals else params.task_type
 
 
-def _answer(result: GenerationResult, written: Sequence[Path], vocabulary: Naming) -> dict[str, Any]:
+def _answer(
+    result: GenerationResult, audios: Sequence[dict[str, Any]], written: Sequence[Path], vocabulary: Naming
+) -> dict[str, Any]:
     """The outcome as a Cog prediction has it, its warnings in the command's words."""
     return {
         "status": "succeeded",
         "output": [str(path) for path in written],
         "error": None,
-        "seeds": [audio["params"]["seed"] for audio in result.audios],
-        "tracks": [audio["track"] for audio in result.audios],
-        "model": result.audios[0]["params"]["model"],
+        "seeds": [audio["params"]["seed"] for audio in audios],
+        "tracks": [audio["track"] for audio in audios],
+        "scores": [audio["scores"] for audio in audios],
+        "model": audios[0]["params"]["model"],
         "plan": result.extra_outputs["lm_metadata"],
         "warnings": [vocabulary.text(warning) for warning in result.extra_outputs["warnings"]],
         "metrics": result.extra_outputs["time_costs"],
@@ -214,14 +244,19 @@ def _format_of(arguments: argparse.Namespace) -> str:
     return arguments.format
 
 
-def _publish(result: GenerationResult, output: Path) -> list[Path]:
-    """Move the finished files to where they were asked for, all or none."""
+def _publish(audios: Sequence[dict[str, Any]], texts: Sequence[dict[str, str]], output: Path) -> list[Path]:
+    """Put the finished files, and the texts beside each, to where they were asked for, all or none."""
+    from acestep.output.writer import write_text
+
     written: list[Path] = []
     with ExitStack() as undo:
-        for audio, name in zip(result.audios, _names(result, output), strict=True):
+        for audio, beside, name in zip(audios, texts, _names(audios, output), strict=True):
             target = output.with_name(name)
             _move(Path(audio["path"]), target)
             undo.callback(target.unlink, missing_ok=True)
+            for suffix, text in beside.items():
+                write_text(target.with_suffix(suffix), text)
+                undo.callback(target.with_suffix(suffix).unlink, missing_ok=True)
             written.append(target)
         undo.pop_all()
     return written
@@ -234,11 +269,11 @@ def _move(file: Path, target: Path) -> None:
         raise OutputError(f"cannot write {target.name!r}: {error.strerror}.") from error
 
 
-def _names(result: GenerationResult, output: Path) -> Iterator[str]:
+def _names(audios: Sequence[dict[str, Any]], output: Path) -> Iterator[str]:
     """A file name per result: several songs get their number before the suffix, several tracks their name."""
     from acestep.result import song_numbers
 
-    numbers, several = song_numbers(result.audios), len({audio["track"] for audio in result.audios}) > 1
-    for audio, number in zip(result.audios, numbers, strict=True):
+    numbers, several = song_numbers(audios), len({audio["track"] for audio in audios}) > 1
+    for audio, number in zip(audios, numbers, strict=True):
         parts = (output.stem, str(number + 1) if max(numbers) else "", audio["track"] if several else "")
         yield "-".join(filter(None, parts)) + output.suffix

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from acestep.constants import CAPTION_TOKENS_MAX, LYRICS_TOKENS_MAX
 from acestep.errors import InputError, WeightsError
+from acestep.scoring.timestamps import token_texts
 
 END_OF_TEXT = "<|endoftext|>"
 
@@ -63,6 +64,10 @@ class PromptTokenizer:
         _check_length("caption", text, CAPTION_TOKENS_MAX)
         _check_length("lyrics", lyric, LYRICS_TOKENS_MAX)
         return PromptTokens(text, lyric)
+
+    def texts(self, ids: Sequence[int]) -> tuple[str, ...]:
+        """What each token of a text adds to those before it."""
+        return token_texts(self._tokenizer, ids)
 
     def _ids(self, text: str) -> list[int]:
         return self._tokenizer.encode(text, add_special_tokens=False).ids

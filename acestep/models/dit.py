@@ -220,16 +220,23 @@ class DiT(nn.Module):
         context: Tensor,
         cross: CrossCache,
         encoder_mask: Tensor | None = None,
+        lengths: Sequence[int] | None = None,
     ) -> Tensor:
         """Where chosen heads look: layers up to the last one in ``heads`` (layer -> heads) run, the rest do not.
 
+        Args:
+            heads: query heads by layer, both from 0.
+            x, t, context, cross, encoder_mask, lengths: as in ``forward``.
+
         Returns:
-            Probabilities over the conditions, fp32 [B, sum of heads, S tokens, L], in ascending order of layers.
+            Probabilities over the conditions, fp32 [B, sum of heads, S tokens, L], in ascending order of layers; what
+            tokens beyond an item's length see means nothing.
 
         Raises:
             IndexError: the model lacks one of the layers or heads.
+            ValueError: ``lengths`` does not fit ``x``.
         """
-        tokens, layout, time = self._prepare(x, t, context, cross, None, None)
+        tokens, layout, time = self._prepare(x, t, context, cross, lengths, None)
         steps = list(self._steps(time, cross, encoder_mask))
         maps = []
         for index in range(max(heads) + 1):

@@ -1,52 +1,49 @@
 """The recipe of a song: a JSON value with everything needed to make it again, safe to publish inside the file.
 
 In: what the stages decided (parameters, seeds, models, plan, hashes of the sources, warnings). Out: a plain dict, and
-its text. Refuses to know audio, tag systems and where anything lies on a disk: local paths shrink to the last name,
-and user names, passwords and tokens are cut out of URLs before a recipe exists.
+its text; and back, whoever wrote the text. Its shape is that of ``schema.recipe_schema``. Refuses to know audio, tag
+systems and where anything lies on a disk: what must not be published is cut out before a recipe exists (``scrub``).
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from numbers import Integral, Real
-from pathlib import PurePath, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from acestep.errors import InputError
+from acestep.errors import InputError, shown
+from acestep.output.conform import first_problem
+from acestep.output.schema import SCHEMA_VERSION, SOURCE_FIELDS, recipe_schema
+from acestep.output.scrub import scrubbed, writable_text
 
-SCHEMA_VERSION = 1
+__all__ = [
+    "GENERATOR",
+    "SCHEMA_VERSION",
+    "SECTIONS",
+    "BatchMade",
+    "MachineUsed",
+    "ModelUsed",
+    "OutputMade",
+    "SourceUsed",
+    "assert_shareable",
+    "build_recipe",
+    "from_json",
+    "scrubbed",
+    "title_from_caption",
+    "to_json",
+    "validate",
+    "writable_text",
+]
 GENERATOR = "acestep-cog"
-SOURCE_FIELDS = ("src_audio", "reference_audio")  # parameters that are files here: named by hash under "sources"
-FREE_TEXT = ("caption", "lyrics", "prompt", "instruction", "query")  # a person's words: a slash in them is no path
+SECTIONS: tuple[str, ...] = tuple(recipe_schema()["properties"])  # in the order they are written
 TITLE_WORDS = 6
 TITLE_CHARS = 60
 
-SECTIONS: Mapping[str, type | tuple[type, ...]] = {  # in the order they are written
-    "schema": int,
-    "generator": dict,
-    "created": str,
-    "task": str,
-    "parameters": dict,
-    "seeds": (list, dict),
-    "models": dict,
-    "plan": (dict, type(None)),
-    "sources": dict,
-    "output": dict,
-    "scores": (dict, type(None)),
-    "warnings": list,
-    "timing": (dict, type(None)),
-}
-
 _PHRASE_END = re.compile(r"[,.;:!?](?=\s|$)|[\n\u3001\u3002\uff0c\uff1b\uff1a\uff01\uff1f]")
-_CREDENTIALS = re.compile(r"(\b[a-z][a-z0-9+.-]{0,20}://)[^/\s?#]*@", re.IGNORECASE)
-_WEB_URL = re.compile(r"\bhttps?://\S+", re.IGNORECASE)
-_FILE_URL = re.compile(r"\bfile://(?:[^/\s]*/)+", re.IGNORECASE)
-_POSIX_FOLDERS = re.compile(r"(?<![\w.:/~])~?/(?:[^/\s'\"]+/)+")
-_WINDOWS_FOLDERS = re.compile(r"(?<!\w)[a-z]:[\\/](?:[^\\/\s'\"]+[\\/])*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +54,43 @@ class ModelUsed:
     revision: str | None = None
     sha256: str | None = None
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MachineUsed:
+    """What a song was made on; on the same the same bits come out.
+
+    Attributes:
+        python, torch: versions.
+        system: operating system and architecture.
+        device: ``cpu`` or ``cuda``.
+        processor: name of the GPU, or of the CPU with its vector instructions.
+        dtype: number format of the networks, such as ``float32``.
+        threads: of PyTorch on the CPU.
+    """
+
+    python: str
+    torch: str
+    system: str
+    device: str
+    processor: str
+    dtype: str
+    threads: int
+
+
+@dataclass(frozen=True, slots=True)
+class BatchMade:
+    """What was made together with a song, as far as it decides how sums are rounded.
+
+    Attributes:
+        songs: made at once.
+        number: which of them this is, from 1.
+        tracks: taken apart at once, where each is a file of its own.
+    """
+
+    songs: int
+    number: int = 1
+    tracks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +116,11 @@ def build_recipe(
     version: str,
     task: str,
     parameters: Mapping[str, Any],
-    seeds: Sequence[int] | Mapping[str, Any],
+    seeds: Sequence[int],
     models: Mapping[str, ModelUsed | None],
     output: OutputMade,
+    machine: MachineUsed | None = None,
+    batch: BatchMade | None = None,
     plan: Mapping[str, Any] | None = None,
     source: SourceUsed | None = None,
     reference: SourceUsed | None = None,
@@ -103,6 +139,8 @@ def build_recipe(
         seeds: effective seeds of this song.
         models: role ("dit", "lm") to what ran; None for a role that was not used.
         output: format, rate and length of the file.
+        machine: what it ran on.
+        batch: what was made together with it.
         plan: the planner's JSON value.
         source: the source audio.
         reference: the reference audio.
@@ -117,21 +155,19 @@ def build_recipe(
     Raises:
         TypeError: a value has no JSON form (a bug of the caller).
     """
-    kept = {name: value for name, value in parameters.items() if name not in SOURCE_FIELDS}
     recipe = {
         "schema": SCHEMA_VERSION,
         "generator": {"name": GENERATOR, "version": version},
         "created": (created or datetime.now(UTC)).astimezone(UTC).isoformat(timespec="seconds"),
+        "machine": _values(machine),
         "task": task,
-        "parameters": kept,
+        "parameters": {name: value for name, value in parameters.items() if name not in SOURCE_FIELDS},
         "seeds": seeds,
-        "models": {role: asdict(model) if model else None for role, model in models.items()},
+        "batch": _values(batch),
+        "models": {role: _values(model) for role, model in models.items()},
         "plan": plan,
-        "sources": {
-            "source": asdict(source) if source else None,
-            "reference": asdict(reference) if reference else None,
-        },
-        "output": asdict(output),
+        "sources": {"source": _values(source), "reference": _values(reference)},
+        "output": _values(output),
         "scores": scores,
         "warnings": list(warnings),
         "timing": timing,
@@ -142,18 +178,19 @@ def build_recipe(
 def validate(recipe: object) -> dict[str, Any]:
     """Check that a value read from a file is a recipe that this program understands.
 
+    Returns:
+        It, in the shape of ``SCHEMA_VERSION``, without anything that must not be published.
+
     Raises:
-        InputError: not an object, a section is missing or of the wrong type, or the schema is another one.
+        InputError: no recipe, one of a newer version, or one that breaks the schema; names the first thing that does.
     """
     if not isinstance(recipe, dict):
-        raise InputError("the recipe is not a JSON object", field="recipe")
-    if recipe.get("schema") != SCHEMA_VERSION:
-        message = f"the recipe has schema {recipe.get('schema')!r}; this program reads schema {SCHEMA_VERSION}"
-        raise InputError(message, field="recipe", value=recipe.get("schema"))
-    wrong = [name for name, kind in SECTIONS.items() if not isinstance(recipe.get(name, ...), kind)]
-    if wrong:
-        raise InputError(f"the recipe lacks or misstates: {', '.join(wrong)}", field="recipe", value=wrong)
-    return recipe
+        raise InputError("the recipe is not a JSON object.", field="recipe")
+    current = _of_this_version(recipe)
+    problem = first_problem(current, recipe_schema())
+    if problem is not None:
+        raise InputError(f"the recipe is not valid: {problem}.", field="recipe")
+    return scrubbed(current)
 
 
 def to_json(recipe: Mapping[str, Any]) -> str:
@@ -172,45 +209,24 @@ def from_json(text: str) -> dict[str, Any]:
     """Parse and validate the text of a recipe.
 
     Raises:
-        InputError: not JSON, or not a recipe.
+        InputError: not JSON, or not a recipe; as ``validate``.
     """
     try:
-        value = json.loads(text)
+        value = json.loads(text, parse_constant=_no_number, parse_float=_finite)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"the recipe is not valid JSON ({error})", field="recipe") from error
+        raise InputError(f"the recipe is not valid JSON ({error}).", field="recipe") from error
     return validate(value)
-
-
-def scrubbed(value: Any, key: str = "") -> Any:
-    """A copy in plain JSON types without local folders, and without credentials or queries in URLs.
-
-    Strings under a key that is a person's own text (``FREE_TEXT``) keep everything but URL credentials.
-    """
-    if isinstance(value, Mapping):
-        return {str(name): scrubbed(item, str(name)) for name, item in value.items()}
-    if isinstance(value, PurePath):
-        return value.name
-    if isinstance(value, str):
-        return _settled(_without_credentials if _is_free_text(key) else _without_folders, writable_text(value))
-    if isinstance(value, (list, tuple)):
-        return [scrubbed(item, key) for item in value]
-    return _plain_number(value)
 
 
 def assert_shareable(recipe: Mapping[str, Any]) -> None:
     """Check the promise of ``build_recipe`` on a finished recipe.
 
     Raises:
-        ValueError: a section holds a local folder or URL credentials; names the sections, not their content.
+        ValueError: a section holds a local folder, a token or URL credentials; names the sections, not their content.
     """
     leaking = [name for name, value in recipe.items() if _dumps(scrubbed(value, name)) != _dumps(value)]
     if leaking:
         raise ValueError(f"the recipe must not be published; local paths or credentials in: {', '.join(leaking)}")
-
-
-def writable_text(text: str) -> str:
-    """Text that every tag system can hold: no NUL, no lone surrogates."""
-    return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
 
 
 def title_from_caption(caption: str, fallback: str = "Untitled") -> str:
@@ -220,39 +236,35 @@ def title_from_caption(caption: str, fallback: str = "Untitled") -> str:
     return title[:1].upper() + title[1:] if title else fallback
 
 
-def _is_free_text(key: str) -> bool:
-    return any(word in key for word in FREE_TEXT)
+def _of_this_version(recipe: dict[str, Any]) -> dict[str, Any]:
+    """A recipe of any version that can be read, in the shape of ``SCHEMA_VERSION``."""
+    version = recipe.get("schema")
+    if type(version) is not int or version < 1:
+        raise InputError(f"the recipe says no version; its schema is {shown(version)}.", field="recipe")
+    if version > SCHEMA_VERSION:
+        raise InputError(
+            f"this file's recipe has version {shown(version)}; this program reads up to {SCHEMA_VERSION}: update it.",
+            field="recipe",
+            value=version,
+        )
+    if version == 1:  # which did not say what else was made, and on what
+        return {"machine": None, "batch": None, **recipe, "schema": SCHEMA_VERSION}
+    return recipe
 
 
-def _settled(clean: Callable[[str], str], text: str) -> str:
-    """``clean`` repeated until it finds nothing: what it cut out may have held two finds together."""
-    while (cleaner := clean(text)) != text:
-        text = cleaner
-    return text
+def _values(row: Any) -> dict[str, Any] | None:
+    return None if row is None else asdict(row)
 
 
-def _without_credentials(text: str) -> str:
-    return _CREDENTIALS.sub(r"\1", text)
+def _no_number(constant: str) -> float:
+    raise ValueError(f"{constant} is no number")
 
 
-def _without_folders(text: str) -> str:
-    text = _WEB_URL.sub(lambda url: re.split("[?#]", url[0], maxsplit=1)[0], _without_credentials(text))
-    text = _FILE_URL.sub("", text)
-    if text.startswith(("/", "~/")):
-        return PurePosixPath(text).name
-    if re.match(r"[A-Za-z]:[\\/]|\\\\", text):
-        return PureWindowsPath(text).name
-    return _WINDOWS_FOLDERS.sub("", _POSIX_FOLDERS.sub("", text))
-
-
-def _plain_number(value: Any) -> bool | int | float | None:
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, Integral):
-        return int(value)
-    if isinstance(value, Real):
-        return float(value)
-    raise TypeError(f"a recipe cannot hold a {type(value).__name__}")
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise ValueError(f"{shown(digits)} is too large a number")
+    return value
 
 
 def _dumps(value: Any) -> str:

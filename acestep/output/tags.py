@@ -3,11 +3,12 @@
 In: a file that has just been encoded, ``SongTags`` and the recipe as JSON text. Out: the same file, tagged in place.
 Refuses to know encoders, requests and where files belong. The recipe lies under the name ``acestep_recipe``:
 ``TXXX:acestep_recipe`` in MP3 and WAV, ``ACESTEP_RECIPE`` in FLAC, Ogg and Opus, ``----:com.acestep:recipe`` in M4A.
+Lyrics with times are a ``SYLT`` frame (milliseconds) in MP3 and WAV, .lrc text (hundredths of a second) elsewhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple
 import mutagen
 from mutagen import FileType
 from mutagen.flac import FLAC
-from mutagen.id3 import COMM, TBPM, TIT2, TKEY, TLAN, TXXX, USLT, Encoding
+from mutagen.id3 import COMM, SYLT, TBPM, TIT2, TKEY, TLAN, TXXX, USLT, Encoding
 from mutagen.mp3 import MP3
 from mutagen.mp4 import MP4, AtomDataType, MP4FreeForm
 from mutagen.oggopus import OggOpus
@@ -24,9 +25,11 @@ from mutagen.wave import WAVE
 
 from acestep.errors import InputError
 from acestep.output.recipe import from_json, writable_text
+from acestep.output.timed_lyrics import Synced, from_lrc, lrc_body
 
 AI_COMMENT = "AI-generated music, made with ACE-Step"
 RECIPE = "acestep_recipe"
+SYLT_MS, SYLT_LYRICS = 2, 1  # ID3's numbers of a time format and of a kind of content
 
 # ID3 wants three-letter languages (ISO 639-2); keys are the two-letter ones of constants.LANGUAGES.
 ISO_639_2 = dict(
@@ -52,6 +55,7 @@ class SongTags:
         key: such as "C# minor"; "" when unknown. ID3 spells accidentals as # and b.
         language: two-letter code of the vocals; "" or "unknown" is not written.
         comment: says that the music is AI-generated.
+        synced: sung lines as (start in seconds, text); () is not written.
     """
 
     title: str = ""
@@ -60,10 +64,12 @@ class SongTags:
     key: str = ""
     language: str = ""
     comment: str = AI_COMMENT
+    synced: Synced = ()
 
     def __post_init__(self) -> None:
         for name in ("title", "lyrics", "key", "language", "comment"):
             object.__setattr__(self, name, writable_text(getattr(self, name)))
+        object.__setattr__(self, "synced", tuple((start_s, writable_text(text)) for start_s, text in self.synced))
 
 
 def write_tags(path: Path, tag_kind: str, tags: SongTags, recipe_json: str) -> None:
@@ -130,6 +136,8 @@ def _put_id3(audio: FileType, tags: SongTags, recipe_json: str) -> None:
         if text:
             spoken = language if frame is USLT and language else "eng"
             audio.tags.add(frame(encoding=Encoding.UTF8, lang=spoken, desc="", text=text))
+    if tags.synced:
+        audio.tags.add(_synced_frame(tags.synced, language or "eng"))
     audio.tags.add(TXXX(encoding=Encoding.UTF8, desc=RECIPE, text=recipe_json))
 
 
@@ -140,8 +148,25 @@ def _get_id3(audio: FileType) -> tuple[SongTags, str]:
 
     language = ISO_639_1.get(text("TLAN"), "")
     key = _long_key(text("TKEY"))
-    tags = SongTags(text("TIT2"), text("USLT"), _whole(text("TBPM")), key, language, text("COMM"))
+    synced = _synced_lines(audio.tags.getall("SYLT"))
+    tags = SongTags(text("TIT2"), text("USLT"), _whole(text("TBPM")), key, language, text("COMM"), synced)
     return tags, text(f"TXXX:{RECIPE}")
+
+
+def _synced_frame(synced: Synced, language: str) -> SYLT:
+    """A frame of which every text but the first begins with a newline, as the standard marks a line."""
+    texts = [f"\n{text}" if number else text for number, (_, text) in enumerate(synced)]
+    times = [round(start_s * 1000) for start_s, _ in synced]
+    entries = list(zip(texts, times, strict=True))
+    return SYLT(encoding=Encoding.UTF8, lang=language, format=SYLT_MS, type=SYLT_LYRICS, desc="", text=entries)
+
+
+def _synced_lines(frames: Sequence[SYLT]) -> Synced:
+    """Of the first frame that counts lyrics in milliseconds."""
+    for frame in frames:
+        if (frame.format, frame.type) == (SYLT_MS, SYLT_LYRICS):
+            return tuple((time / 1000, text.strip()) for text, time in frame.text)
+    return ()
 
 
 def _put_vorbis(audio: FileType, tags: SongTags, recipe_json: str) -> None:
@@ -154,7 +179,8 @@ def _get_vorbis(audio: FileType) -> tuple[SongTags, str]:
         return (audio.tags.get(name) or [""])[0]
 
     bpm = _whole(text("bpm"))
-    tags = SongTags(text("title"), text("lyrics"), bpm, text("key"), text("language"), text("comment"))
+    words, synced = (text("title"), text("lyrics")), from_lrc(text("syncedlyrics"))
+    tags = SongTags(*words, bpm, text("key"), text("language"), text("comment"), synced)
     return tags, text(RECIPE)
 
 
@@ -167,6 +193,7 @@ def _named(tags: SongTags) -> dict[str, str]:
         "KEY": tags.key,
         "LANGUAGE": language,
         "COMMENT": tags.comment,
+        "SYNCEDLYRICS": lrc_body(tags.synced),
     }
 
 
@@ -176,6 +203,7 @@ MP4_ATOMS = {
     "COMMENT": "\xa9cmt",
     "KEY": "----:com.apple.iTunes:initialkey",
     "LANGUAGE": "----:com.apple.iTunes:LANGUAGE",
+    "SYNCEDLYRICS": "----:com.apple.iTunes:SYNCEDLYRICS",
     "RECIPE": "----:com.acestep:recipe",
 }
 
@@ -196,7 +224,8 @@ def _get_mp4(audio: FileType) -> tuple[SongTags, str]:
         return bytes(found).decode("utf-8", "replace") if isinstance(found, bytes) else found
 
     bpm = (audio.tags.get("tmpo") or [None])[0]
-    tags = SongTags(text("TITLE"), text("LYRICS"), bpm, text("KEY"), text("LANGUAGE"), text("COMMENT"))
+    words, synced = (text("TITLE"), text("LYRICS")), from_lrc(text("SYNCEDLYRICS"))
+    tags = SongTags(*words, bpm, text("KEY"), text("LANGUAGE"), text("COMMENT"), synced)
     return tags, text("RECIPE")
 
 

@@ -22,6 +22,7 @@ from mutagen import MutagenError
 from acestep.audio.ffmpeg import FfmpegError, encode_blocks
 from acestep.audio.resample import pieces
 from acestep.errors import GenerationError, OutputError
+from acestep.output.content_credentials import Credentials, SigningError, check_signable
 from acestep.output.formats import AudioFormat, check_sample_rate, format_named
 from acestep.output.recipe import GENERATOR, assert_shareable, to_json
 from acestep.output.tags import SongTags, write_tags
@@ -38,6 +39,7 @@ def write_audio(
     format_name: str,
     tags: SongTags,
     recipe: Mapping[str, Any],
+    credentials: Credentials | None = None,
 ) -> Path:
     """Write one song. An existing file of that name is replaced, at once and only by a complete one.
 
@@ -48,18 +50,22 @@ def write_audio(
         format_name: a key of ``formats.FORMATS``.
         tags: what players show.
         recipe: from ``recipe.build_recipe``.
+        credentials: who signs the file, the last thing that happens to it; None leaves it unsigned.
 
     Returns:
         ``path`` as a ``Path``.
 
     Raises:
         InputError: no such format.
-        UnsupportedError: the format cannot hold the rate.
+        UnsupportedError: the format cannot hold the rate, or cannot be signed.
         GenerationError: a sample is not finite.
-        OutputError: wrong suffix, folder not writable, disk full, encoder missing or failing. Nothing is left behind.
+        OutputError: wrong suffix, folder not writable, disk full, encoder missing or failing, signature refused.
+            Nothing is left behind.
     """
     path, audio_format = Path(path), format_named(format_name)
     check_sample_rate(audio_format, sample_rate)
+    if credentials is not None:
+        check_signable(format_name)
     if path.suffix.lower() != audio_format.extension:
         raise OutputError(f"cannot write {path.name!r}: the format {format_name} is kept in {audio_format.extension}")
     if not np.isfinite(samples).all():
@@ -69,6 +75,9 @@ def write_audio(
     with _atomic(path) as part:
         ENCODERS[audio_format.encoder](samples, sample_rate, part, audio_format, tags)
         write_tags(part, audio_format.tag_kind, tags, to_json(recipe))
+        if credentials is not None:
+            with _replacement(part) as signed:
+                credentials.sign(part, signed, format_name, tags.title, recipe)
     return path
 
 
@@ -119,17 +128,25 @@ def writable_folder(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _atomic(path: Path) -> Iterator[Path]:
+    """A file beside ``path`` that is on the disk when it takes its place; errors of the block name ``path``."""
+    try:
+        with _replacement(path) as part:
+            yield part
+            _sync(part)
+        _sync(path.parent)
+    except (FfmpegError, SigningError) as error:
+        raise OutputError(f"cannot write {path.name!r}: it {error}") from error
+    except (OSError, sf.SoundFileError, MutagenError) as error:
+        raise OutputError(f"cannot write {path.name!r}: {_reason(error)}") from error
+
+
+@contextmanager
+def _replacement(path: Path) -> Iterator[Path]:
     """A file beside ``path`` that takes its place when the block succeeds and vanishes whatever else happens."""
     part = path.parent / _part_name()
     try:
         yield part
-        _sync(part)
         part.replace(path)
-        _sync(path.parent)
-    except FfmpegError as error:
-        raise OutputError(f"cannot write {path.name!r}: it {error}") from error
-    except (OSError, sf.SoundFileError, MutagenError) as error:
-        raise OutputError(f"cannot write {path.name!r}: {_reason(error)}") from error
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)

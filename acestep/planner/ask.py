@@ -95,14 +95,31 @@ class Completion:
     finished: bool
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Scored:
+    """How a language model finds an answer it did not write, token by token over the whole vocabulary.
+
+    Attributes:
+        log_probs: natural logarithm of each token's probability, ``[L]`` fp32 on the CPU. Where the network gave NaN
+            or infinity there is one of them.
+        ranks: how many tokens are at least as likely, the token itself included, ``[L]`` int64 on the CPU: 1 is the
+            likeliest of all. Without meaning where the log-probability is not finite.
+    """
+
+    log_probs: Tensor
+    ranks: Tensor
+
+
 class Backend(Protocol):
     """A language model that answers.
 
     Attributes:
         name: as in ``LLMHandler.initialize(backend=...)``.
+        context: tokens of prompt and answer at most.
     """
 
     name: str
+    context: int
 
     def complete(self, asks: Sequence[Ask], heard: Heard | None = None) -> list[Completion]:
         """Answer all asks, in one batch. An ask's answer depends on the others by the rounding of numbers alone.
@@ -116,10 +133,19 @@ class Backend(Protocol):
         """
         ...
 
-    def score(self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]) -> list[Tensor]:
-        """Log-probability of every token of each answer after its prompt, ``[len(answer)]`` fp32 on the CPU.
+    def score(self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]) -> list[Scored]:
+        """Log-probability and rank of every token of each answer after its prompt.
 
-        Nothing is masked: the probabilities are over the whole vocabulary.
+        Nothing is masked: they are over the whole vocabulary. An answer's numbers depend on the other answers by
+        rounding alone. A prompt that several answers share is named with each of them; a backend that can reads it
+        once, and finds no logits of it. Logits are found of a few tokens at a time, however long the texts are.
+
+        Args:
+            prompts: at least one token each.
+            answers: as many; one may be empty.
+
+        Raises:
+            InputError: prompt and answer are longer than the context.
         """
         ...
 

@@ -19,6 +19,7 @@ from acestep.planner import prompts
 from acestep.planner.answers import CAPTION_PIECES_MAX, OPEN, codes_grammar, planning_grammar
 from acestep.planner.ask import Ask, Backend
 from acestep.planner.chain import END_THINK, FIELDS, ChainOfThought, read_chain
+from acestep.planner.likelihood import likelihoods
 from acestep.planner.order import PlanOrder
 from acestep.planner.plan import Metadata, Plan, Sheet, code_count
 from acestep.planner.progress import Watch
@@ -33,6 +34,7 @@ from acestep.planner.writer import (
     Writer,
     decided,
 )
+from acestep.scoring.likelihood import PMI_SCALE, Likelihood
 
 THINKING_PIECES_MAX = CAPTION_PIECES_MAX + FIELD_PIECES_MAX
 
@@ -138,6 +140,12 @@ class Planner:
         )
         chain = read_chain(self._asker.answers([ask], watch)[0]).chain
         return replace(chain, caption="", genres="", language="", **fixed.decided())
+
+    def likelihoods(
+        self, codes: Sequence[Sequence[int]], sheets: Sequence[Sheet], scale: float = PMI_SCALE
+    ) -> list[Likelihood]:
+        """How well each song says what its sheet asked for, to a planner that hears its codes; see `likelihood`."""
+        return likelihoods(self._asker.backend, self._vocabulary, codes, sheets, scale)
 
     def _prepared(self, sheet: Sheet, order: PlanOrder, seeds: Sequence[int], watch: Watch) -> list[Sheet]:
         """The sheets to plan from, after what the planner was asked to write is written."""

@@ -18,12 +18,13 @@ from torch import Tensor
 
 from acestep.checkpoints.language import load_vocabulary
 from acestep.checkpoints.qwen3 import load_decoder
-from acestep.models.qwen3 import Pieces, Qwen3Decoder, Table
-from acestep.planner.ask import Ask, Completion, Heard
+from acestep.models.qwen3 import Qwen3Decoder, Table
+from acestep.planner.ask import Ask, Completion, Heard, Scored
 from acestep.planner.backends.answer import Answer, check_length, refuse_too_long
 from acestep.planner.backends.codes_run import CodesRun, Play, repeat, walk
-from acestep.planner.backends.contexts import Contexts, read
+from acestep.planner.backends.contexts import Contexts
 from acestep.planner.backends.cuda_graph import Recording
+from acestep.planner.backends.judging import score_answers
 from acestep.planner.backends.threads import threads_that_pay
 from acestep.planner.grammar import Key, State
 from acestep.planner.pick import guided, penalised, pick, refuse_broken
@@ -32,7 +33,6 @@ from acestep.planner.vocabulary import Vocabulary
 
 _FEW = 8  # of a stretch of the head no more than one in so many rows are taken out; else all are multiplied
 _REMEMBERED = 32  # sets of allowed tokens, of up to 1.2 MB each
-_SCORED_AT_ONCE = 64  # tokens; their logits over the published vocabulary take 56 MB
 
 
 def load_native(folder: Path, device: torch.device | str, dtype: torch.dtype, context: int = 8192) -> NativeBackend:
@@ -101,8 +101,8 @@ class NativeBackend:
         return [answer.completed() for answer in answers]
 
     @torch.inference_mode()
-    def score(self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]) -> list[Tensor]:
-        """Log-probabilities of the tokens of answers; see ``ask.Backend.score``.
+    def score(self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]) -> list[Scored]:
+        """Log-probabilities and ranks of the tokens of answers; see ``ask.Backend.score``.
 
         Raises:
             InputError: prompt and answer are longer than the context.
@@ -110,7 +110,7 @@ class NativeBackend:
         for prompt, answer in zip(prompts, answers, strict=True):
             check_length(len(prompt), len(answer), self.context)
         self._settle()
-        return [self._score(tuple(prompt), tuple(answer)) for prompt, answer in zip(prompts, answers, strict=True)]
+        return score_answers(self.network, self._logits, prompts, answers)
 
     def _settle(self) -> None:
         """Prepare the weights. The head of texts is packed in 16 bits only: there the table itself stays mapped."""
@@ -187,19 +187,10 @@ class NativeBackend:
             self._choices.popitem(last=False)
         return choices
 
-    def _score(self, prompt: tuple[int, ...], answer: tuple[int, ...]) -> Tensor:
-        before, device = len(prompt) - 1, self.network.norm.device
-        cache = self.network.new_cache(1, before + len(answer))
-        read(self.network, cache, [prompt[:before]])
-        text, everything = prompt[before:] + answer, self._choices_of(None)
-        scores = [torch.empty(0)]
-        for first in range(0, len(answer), _SCORED_AT_ONCE):
-            known = torch.tensor(text[first : min(first + _SCORED_AT_ONCE, len(answer))], device=device)
-            layout = Pieces([0], [before + first], [len(known)], self.network.norm)
-            logits = everything.logits(self.network.table, self.network(known, layout, cache))  # [n, V]
-            written = torch.tensor(text[first + 1 : first + 1 + len(known)], device=device)[:, None]
-            scores.append(logits.float().log_softmax(-1).gather(-1, written)[:, 0].cpu())
-        return torch.cat(scores)
+    def _logits(self, hidden: Tensor) -> Tensor:
+        """Over the whole vocabulary behind hidden states [n, D]: ``[n, V]``."""
+        stretches = [self.network.table.logits(hidden, stretch) for stretch in (self._text, self._codes) if stretch]
+        return torch.cat(stretches, -1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ where the grammar leaves one token. Refuses to know prompts, and what answers me
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -15,13 +15,12 @@ from torch import Tensor
 from transformers import DynamicCache, Qwen3ForCausalLM
 
 from acestep.checkpoints.language import load_language_model
-from acestep.planner.ask import Ask, Completion, Heard
+from acestep.planner.ask import Ask, Completion, Heard, Scored
 from acestep.planner.backends.answer import Answer, check_length, refuse_too_long
+from acestep.planner.backends.judging import NOTHING_SCORED, behind_each, judged
 from acestep.planner.pick import guided, penalised, pick, refuse_broken
 from acestep.planner.token_mask import TokenMask
 from acestep.planner.vocabulary import Vocabulary
-
-_SCORED_AT_ONCE = 64  # tokens; their logits over the published vocabulary take 56 MB
 
 
 def load_pt(folder: Path, device: torch.device | str, dtype: torch.dtype, context: int = 8192) -> PtBackend:
@@ -82,15 +81,18 @@ class PtBackend:
         return [answer.completed() for answer in answers]
 
     @torch.inference_mode()
-    def score(self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]) -> list[Tensor]:
-        """Log-probabilities of the tokens of answers; see ``ask.Backend.score``.
+    def score(self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]) -> list[Scored]:
+        """Log-probabilities and ranks of the tokens of answers; see ``ask.Backend.score``.
 
         Raises:
             InputError: prompt and answer are longer than the context.
         """
         for prompt, answer in zip(prompts, answers, strict=True):
             check_length(len(prompt), len(answer), self.context)
-        return [self._score(prompt, answer) for prompt, answer in zip(prompts, answers, strict=True)]
+        scored = dict.fromkeys(range(len(answers)), NOTHING_SCORED)
+        for prompt, numbers in behind_each(prompts, [n for n, answer in enumerate(answers) if answer]).items():
+            scored |= zip(numbers, self._score(prompt, [answers[number] for number in numbers]), strict=True)
+        return list(scored.values())
 
     def _write(self, answer: Answer, logits: Tensor) -> None:
         """Pick the next token of one answer from logits ``[1, V]``, or with guidance ``[2, V]``."""
@@ -105,16 +107,23 @@ class PtBackend:
             token = pick(row if state is None else _only(row, allowed), ask.sampling, answer.draws.next())
         answer.write(token, self.vocabulary, self.mask)
 
-    def _score(self, prompt: Sequence[int], answer: Sequence[int]) -> Tensor:
-        tokens = torch.tensor([[*prompt, *answer]], device=self.network.device)
-        hidden = self.network.model(tokens, use_cache=False).last_hidden_state[0, len(prompt) - 1 : -1]  # [K, D]
-        scores = [torch.empty(0)]
-        for first in range(0, len(answer), _SCORED_AT_ONCE):
-            piece = slice(first, first + _SCORED_AT_ONCE)
-            logits = self.network.lm_head(hidden[piece])[:, : self.vocabulary.size]  # [K, V]
-            written = tokens[0, len(prompt) :][piece, None]  # [K, 1]
-            scores.append(logits.float().log_softmax(-1).gather(-1, written)[:, 0].cpu())
-        return torch.cat(scores)
+    def _score(self, prompt: Sequence[int], answers: Sequence[Sequence[int]]) -> Iterator[Scored]:
+        """Read a prompt but for its last token; read on with each answer, and forget it again."""
+        cache = DynamicCache(config=self.network.config)
+        if len(prompt) > 1:
+            self._read(prompt[:-1], cache)
+        for answer in answers:
+            hidden = self._read([prompt[-1], *answer[:-1]], cache)  # [L, D]
+            cache.crop(-len(answer))
+            yield judged(self._logits, hidden, answer)
+
+    def _read(self, text: Sequence[int], cache: DynamicCache) -> Tensor:
+        """Hidden states ``[L, D]`` behind the tokens of a text, which the cache has then."""
+        tokens = torch.tensor([list(text)], device=self.network.device)
+        return self.network.model(tokens, past_key_values=cache, use_cache=True).last_hidden_state[0]
+
+    def _logits(self, hidden: Tensor) -> Tensor:
+        return self.network.lm_head(hidden)[:, : self.vocabulary.size]  # [n, V]
 
 
 class _Contexts:

@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from acestep.errors import GenerationError, NotLoadedError
-from acestep.planner.ask import Ask, Completion, Heard
+from acestep.planner.ask import Ask, Completion, Heard, Scored
 from acestep.planner.backends.answer import check_length, refuse_too_long
 from acestep.planner.backends.vllm_engine import SCORING_TOKENS, start_engine
 from acestep.planner.backends.vllm_processor import Desk, Writing
@@ -96,8 +95,10 @@ class VllmBackend:
             self._write(group, heard)
         return [answer.completed() for answer in answers]
 
-    def score(self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]) -> list[Tensor]:
-        """Log-probabilities of the tokens of answers; see ``ask.Backend.score``.
+    def score(self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]) -> list[Scored]:
+        """Log-probabilities and ranks of the tokens of answers; see ``ask.Backend.score``.
+
+        vLLM reads a prompt again for every answer behind it, and finds the logits of its tokens, too.
 
         Raises:
             InputError: prompt and answer are longer than the context.
@@ -145,7 +146,7 @@ class VllmBackend:
                 self._abort(_names(answer))
                 self.desk.close(answer)
 
-    def _score(self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]) -> list[Tensor]:
+    def _score(self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]) -> list[Scored]:
         names = [f"score {next(self._numbers)}" for _ in prompts]
         scored: dict[str, Any] = {}
         try:
@@ -156,7 +157,7 @@ class VllmBackend:
         finally:
             self._abort(names)
         return [
-            torch.tensor([scored[name][len(prompt) + place][token].logprob for place, token in enumerate(answer)])
+            _scored(scored[name][len(prompt) :], answer)
             for name, prompt, answer in zip(names, prompts, answers, strict=True)
         ]
 
@@ -229,3 +230,12 @@ class Limits:
 def _names(answer: Writing) -> list[str]:
     """What vLLM calls the requests of an answer."""
     return [f"{answer.number}.{half}" for half in range(len(answer.prompts))]
+
+
+def _scored(found: Sequence[Any], answer: Sequence[int]) -> Scored:
+    """What vLLM found of each token of an answer; its ranks count tokens that are as likely, as ours do."""
+    tokens = [by_token[token] for by_token, token in zip(found, answer, strict=True)]
+    return Scored(
+        torch.tensor([token.logprob for token in tokens], dtype=torch.float32),
+        torch.tensor([token.rank for token in tokens], dtype=torch.int64),
+    )

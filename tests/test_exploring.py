@@ -1,0 +1,272 @@
+"""Exploring: batches from new seeds, the best stay, what was begun goes on, what is stopped leaves no half song."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from acestep.constants import SEED_MAX
+from acestep.errors import AceStepError, GenerationError, InputError, OutputError
+from acestep.exploring.explore import Exploration
+from acestep.exploring.standing import FILE, Candidate, Standing, read_standing
+from acestep.inference import explore
+from acestep.output.tags import read_recipe
+from acestep.params import GenerationConfig, GenerationParams
+from acestep.progress import Progress
+from acestep.result import GenerationResult
+
+PARAMS = GenerationParams(caption="a march", seed=100)
+CONFIG = GenerationConfig(batch_size=2)
+
+
+def quality(seed: int) -> float | None:
+    """Of the songs of ``made``: no order in it, and some have none."""
+    return None if seed % 7 == 0 else seed * 37 % 101 / 101
+
+
+def made(params: GenerationParams, config: GenerationConfig, folder: Path, progress: Progress) -> GenerationResult:
+    """A batch of "songs" that hold their seed."""
+    progress(0.5, "writing")
+    audios = []
+    for seed in config.seeds:
+        path = folder / f"{seed:x}.flac"
+        path.write_text(f"{params.caption} {seed}")
+        scores = {"overall": quality(seed)}
+        audios.append({"path": str(path), "params": {"seed": seed}, "track": "", "scores": scores})
+    return GenerationResult(audios)
+
+
+def best(seeds: range, keep: int) -> list[int]:
+    order = sorted(seeds, key=lambda seed: -1.0 if quality(seed) is None else quality(seed), reverse=True)
+    return order[:keep]
+
+
+def seeds_of(standing: Standing) -> list[int]:
+    return [candidate.seed for candidate in standing.best]
+
+
+def files(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+
+
+def test_the_best_of_all_batches_stay(tmp_path: Path) -> None:
+    with Exploration(made, PARAMS, CONFIG, tmp_path / "ideas", keep=3, batches=5) as exploration:
+        standings = list(exploration)
+    assert [standing.made for standing in standings] == [2, 4, 6, 8, 10]
+    for standing in standings:
+        assert seeds_of(standing) == best(range(100, 100 + standing.made), 3)
+    last = standings[-1]
+    assert files(tmp_path / "ideas") == {FILE, *(candidate.file for candidate in last.best)}
+    assert (tmp_path / "ideas" / last.best[0].file).read_text() == f"a march {last.best[0].seed}"
+    assert exploration.standing == last
+
+
+def test_it_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    with Exploration(made, PARAMS, CONFIG, tmp_path, keep=4, batches=3) as first:
+        list(first)
+    with Exploration(made, replace(PARAMS, seed=-1), CONFIG, tmp_path, keep=2, batches=2) as second:
+        standings = list(second)
+    assert [standing.made for standing in standings] == [8, 10]
+    assert seeds_of(standings[-1]) == best(range(100, 110), 2)
+    assert len(files(tmp_path)) == 3
+
+
+def test_without_a_seed_every_folder_explores_something_new(tmp_path: Path) -> None:
+    firsts = set()
+    for name in "ab":
+        with Exploration(made, replace(PARAMS, seed=-1), CONFIG, tmp_path / name, batches=1) as exploration:
+            firsts.add(next(exploration).first_seed)
+    assert len(firsts) == 2
+
+
+def test_seeds_begin_again_behind_the_last() -> None:
+    assert Standing("", SEED_MAX, made=0).next_seeds(3) == [SEED_MAX, 0, 1]
+
+
+def test_the_next_batch_is_made_while_the_last_is_listened_to(tmp_path: Path) -> None:
+    second = threading.Event()
+
+    def telling(params: GenerationParams, config: GenerationConfig, folder: Path, progress: Progress):
+        if config.seeds[0] == 102:
+            second.set()
+        return made(params, config, folder, progress)
+
+    with Exploration(telling, PARAMS, CONFIG, tmp_path) as exploration:
+        assert next(exploration).made == 2
+        assert second.wait(10), "nobody asked for the second batch, and it is made all the same"
+
+
+def test_a_slow_listener_is_waited_for(tmp_path: Path) -> None:
+    counted: list[int] = []
+
+    def counting(params: GenerationParams, config: GenerationConfig, folder: Path, progress: Progress):
+        counted.append(config.seeds[0])
+        return made(params, config, folder, progress)
+
+    with Exploration(counting, PARAMS, CONFIG, tmp_path) as exploration:
+        next(exploration)
+        for _ in range(50):
+            threading.Event().wait(0.01)
+        assert len(counted) <= 3, "one batch waits, one is ready; a disk is not filled while nobody listens"
+
+
+@pytest.mark.parametrize("moment", ["at once", "in a batch"])
+def test_stopping_keeps_what_was_made_and_nothing_half(tmp_path: Path, moment: str) -> None:
+    begun = threading.Event()
+
+    def endless(params: GenerationParams, config: GenerationConfig, folder: Path, progress: Progress):
+        if config.seeds[0] == 100:
+            return made(params, config, folder, progress)
+        (folder / "half.flac").write_text("half")
+        begun.set()
+        while True:
+            progress(0.1, "denoising")
+            threading.Event().wait(0.005)
+
+    with Exploration(endless, PARAMS, CONFIG, tmp_path, keep=1) as exploration:
+        standing = next(exploration)
+        if moment == "in a batch":
+            assert begun.wait(10)
+    assert files(tmp_path) == {FILE, standing.best[0].file}
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".batch-")]
+    assert read_standing(tmp_path) == standing
+    assert list(exploration) == [], "what is stopped tells nothing more"
+
+
+def test_what_goes_wrong_is_raised_where_somebody_waits(tmp_path: Path) -> None:
+    def failing(params: GenerationParams, config: GenerationConfig, folder: Path, progress: Progress):
+        if config.seeds[0] == 102:
+            return GenerationResult.failed(GenerationError("The networks produced NaN."))
+        return made(params, config, folder, progress)
+
+    with Exploration(failing, PARAMS, CONFIG, tmp_path) as exploration:
+        first = next(exploration)
+        with pytest.raises(GenerationError, match="NaN"):
+            next(exploration)
+    assert read_standing(tmp_path) == first
+
+
+def test_songs_without_a_score_come_last(tmp_path: Path) -> None:
+    with Exploration(made, replace(PARAMS, seed=105), CONFIG, tmp_path, keep=2, batches=1) as exploration:
+        assert seeds_of(next(exploration)) == [106, 105]
+    standing = read_standing(tmp_path)
+    assert standing is not None
+    assert standing.best[1].overall is None
+
+
+def test_a_song_that_somebody_took_away_is_forgotten(tmp_path: Path) -> None:
+    with Exploration(made, PARAMS, CONFIG, tmp_path, keep=2, batches=1) as exploration:
+        [standing] = list(exploration)
+    (tmp_path / standing.best[0].file).unlink()
+    found = read_standing(tmp_path)
+    assert found is not None
+    assert found.best == standing.best[1:]
+    assert found.made == 2
+
+
+@pytest.mark.parametrize(
+    ("differs", "sentence"),
+    [
+        ({"keep": 0}, "keep must be a whole number from 1 to 100, not 0."),
+        ({"keep": 101}, "keep must be a whole number from 1 to 100, not 101."),
+        ({"keep": True}, "keep must be a whole number from 1 to 100, not True."),
+        ({"batches": 0}, "batches must be a whole number from 1 on, or None, not 0."),
+        ({"config": GenerationConfig(batch_size=9)}, "batch_size must be a whole number from 1 to 8, not 9."),
+        ({"config": GenerationConfig(seeds=[1])}, "seeds does not go with an exploration"),
+        ({"params": GenerationParams(seed=-2)}, "seed must be -1"),
+        ({"params": GenerationParams(src_audio="nowhere.wav")}, "src_audio cannot be read: No such file"),
+    ],
+)
+def test_bad_values_are_told_before_anything_is_made(tmp_path: Path, differs: dict, sentence: str) -> None:
+    given = {"params": PARAMS, "config": CONFIG, "folder": tmp_path / "new", **differs}
+    with pytest.raises(InputError, match=sentence.replace("(", r"\(")):
+        Exploration(made, **given)
+    assert not (tmp_path / "new" / FILE).exists()
+
+
+@pytest.mark.parametrize(
+    ("params", "same"),
+    [
+        (replace(PARAMS, caption="a waltz"), False),
+        (replace(PARAMS, seed=101), False),
+        (replace(PARAMS, bpm=120), False),
+        (replace(PARAMS, seed=-1), True),
+    ],
+)
+def test_a_folder_holds_one_exploration(tmp_path: Path, params: GenerationParams, same: bool) -> None:
+    with Exploration(made, PARAMS, CONFIG, tmp_path, batches=1) as exploration:
+        list(exploration)
+    before = (tmp_path / FILE).read_text()
+    if same:
+        Exploration(made, params, CONFIG, tmp_path, batches=1).stop()
+        return
+    with pytest.raises(InputError, match="holds an exploration of something else"):
+        Exploration(made, params, CONFIG, tmp_path)
+    assert (tmp_path / FILE).read_text() == before
+
+
+def test_two_at_once_do_not_mix(tmp_path: Path) -> None:
+    with Exploration(made, PARAMS, CONFIG, tmp_path), pytest.raises(OutputError, match="another exploration"):
+        Exploration(made, PARAMS, CONFIG, tmp_path)
+    Exploration(made, PARAMS, CONFIG, tmp_path).stop()
+
+
+def test_a_folder_that_takes_nothing_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot write into the folder 'file'"):
+        Exploration(made, PARAMS, CONFIG, tmp_path / "file")
+
+
+CONTENT = {"schema": 1, "asked": "a", "first_seed": 1, "made": 2, "best": []}
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("{", "cannot be read as JSON"),
+        ("[]", "is not what an exploration writes"),
+        (json.dumps({**CONTENT, "schema": 2}), "has version 2; this program reads up to 1: update it"),
+        (json.dumps({**CONTENT, "made": -1}), "is not what an exploration writes"),
+        (json.dumps({**CONTENT, "made": None}), "is not what an exploration writes"),
+        (
+            json.dumps({**CONTENT, "best": [{"seed": 1, "file": "../x.flac", "overall": 1, "scores": {}}]}),
+            "is not what an exploration writes",
+        ),
+        (json.dumps({**CONTENT, "best": [{"seed": 1}]}), "is not what an exploration writes"),
+    ],
+)
+def test_a_garbled_standing_is_told_and_left_alone(tmp_path: Path, text: str, sentence: str) -> None:
+    (tmp_path / FILE).write_text(text)
+    with pytest.raises(InputError, match=sentence):
+        Exploration(made, PARAMS, CONFIG, tmp_path)
+    assert (tmp_path / FILE).read_text() == text
+
+
+def test_a_standing_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    song = Candidate(7, "song-7.flac", 0.5, {"overall": 0.5, "sound": {"key": "C♯ minor"}})
+    (tmp_path / song.file).write_text("")
+    standing = Standing("digest", 7, 3, (song,))
+    standing.write(tmp_path)
+    assert read_standing(tmp_path) == standing
+
+
+def test_real_songs_are_explored(tiny: Callable, tmp_path: Path) -> None:
+    params = GenerationParams(caption="calm piano", duration=10, seed=3, thinking=False, inference_steps=1)
+    with explore(tiny, None, params, GenerationConfig(batch_size=2), tmp_path, keep=1, batches=2) as exploration:
+        *_, standing = exploration
+    [song] = standing.best
+    recipe = read_recipe(tmp_path / song.file)
+    assert recipe["seeds"] == [song.seed]
+    assert recipe["scores"] == {**song.scores, "lines": []}
+    assert 3 <= song.seed <= 6
+
+
+def test_what_a_request_says_is_said_at_once(tiny: Callable, tmp_path: Path) -> None:
+    with pytest.raises(AceStepError, match="bpm must be"):
+        explore(tiny, None, GenerationParams(caption="x", bpm=7, thinking=False), CONFIG, tmp_path / "new")
+    assert not (tmp_path / "new").exists()

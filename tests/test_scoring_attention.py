@@ -1,0 +1,203 @@
+"""Attention to the lyrics of whole batches: the right words in every song, and no song feels its neighbours."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from acestep.checkpoints.registry import DEFAULT_MODEL, EMBEDDED_MODEL
+from acestep.conditioning.conditions import Conditions
+from acestep.conditioning.prompt import lyric_prompt
+from acestep.constants import LANGUAGES
+from acestep.handler import AceStepHandler
+from acestep.models.config import AceStepConfig
+from acestep.params import GenerationConfig, GenerationParams
+from acestep.pieces import latent_frames
+from acestep.planner.plan import Metadata, Plan
+from acestep.render import Rendering
+from acestep.request import Request
+from acestep.sampling.noise import item_noise
+from acestep.scoring import attention as scoring_attention
+from acestep.scoring.alignment import align
+from acestep.scoring.attention import LyricAttention, attention_to, heads_that_follow, words_of
+from acestep.scoring.timestamps import timed_lines
+
+LYRICS = "[Verse]\nla la la\nlo lo\n\n[Chorus]\n你好 hey"
+PLANS = (
+    Plan("calm piano", "la", Metadata(duration=10.02, language="en")),
+    Plan("strings", "[Instrumental]", Metadata(duration=12.0)),
+    Plan("loud drums and a choir", LYRICS, Metadata(120, duration=21.5, language="yue")),
+    Plan("nothing", "", Metadata(duration=10.0)),
+    Plan("a flute", "\n\n  oh\nmy", Metadata(duration=15.0, language="unknown")),
+)
+
+
+def request(handler: AceStepHandler, seeds: list[int]) -> Request:
+    params = GenerationParams(caption="x", thinking=False, inference_steps=4)
+    return Request.from_params(params, GenerationConfig(batch_size=len(seeds), seeds=seeds), handler.model)
+
+
+def played(handler: AceStepHandler, *numbers: int) -> tuple[Request, Rendering]:
+    """The songs of some plans, in one batch, with their usual seeds."""
+    asked = request(handler, list(numbers))
+    return asked, handler.renderer.render(asked, [PLANS[number] for number in numbers])
+
+
+@pytest.fixture(scope="module")
+def batch(tiny: AceStepHandler) -> tuple[Request, Rendering]:
+    return played(tiny, 0, 1, 2, 3, 4)
+
+
+@pytest.fixture(scope="module")
+def looked(tiny: AceStepHandler, batch: tuple[Request, Rendering]) -> tuple[LyricAttention | None, ...]:
+    return tiny.renderer.lyric_attention(*batch)
+
+
+# --- Whole batches --------------------------------------------------------------------------------------------------
+def test_only_songs_with_words_are_looked_at(looked: tuple[LyricAttention | None, ...]) -> None:
+    assert [attention is None for attention in looked] == [False, True, False, True, False]
+
+
+@pytest.mark.parametrize("number", [0, 2, 4])
+def test_every_song_has_its_own_words_and_frames(
+    tiny: AceStepHandler, looked: tuple[LyricAttention | None, ...], number: int
+) -> None:
+    attention, plan, vocabulary = looked[number], PLANS[number], tiny.renderer.family.tokenizer
+    frames = -(-latent_frames(plan.duration_s) // 2)
+    assert attention.probabilities.shape == (8, len(attention.ids), frames)
+    assert (attention.probabilities.dtype, attention.probabilities.device.type) == (torch.float32, "cpu")
+    assert attention.frame_s == 0.08
+    assert "".join(vocabulary.texts(attention.ids)).strip() == plan.lyrics.strip()
+    assert (attention.probabilities > 0).all()
+    assert (attention.probabilities.sum(1) < 1).all()  # something is left for the rest of the prompt
+
+
+@pytest.mark.parametrize("number", [0, 2, 4])
+def test_a_song_in_a_batch_equals_the_song_alone(
+    tiny: AceStepHandler, looked: tuple[LyricAttention | None, ...], number: int
+) -> None:
+    (alone,) = tiny.renderer.lyric_attention(*played(tiny, number))
+    assert alone.ids == looked[number].ids
+    torch.testing.assert_close(looked[number].probabilities, alone.probabilities, atol=1e-5, rtol=0)
+
+
+def test_a_batch_that_is_too_large_is_looked_at_in_parts(
+    tiny: AceStepHandler,
+    batch: tuple[Request, Rendering],
+    looked: tuple[LyricAttention | None, ...],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(scoring_attention, "CELLS_MAX", 1)
+    for part, whole in zip(tiny.renderer.lyric_attention(*batch), looked, strict=True):
+        assert (part is None) == (whole is None)
+        if part is not None:
+            torch.testing.assert_close(part.probabilities, whole.probabilities, atol=1e-5, rtol=0)
+
+
+def test_looking_again_finds_the_same_and_is_over_when_it_ends(
+    tiny: AceStepHandler, batch: tuple[Request, Rendering], looked: tuple[LyricAttention | None, ...]
+) -> None:
+    again = tiny.renderer.lyric_attention(*batch)
+    assert torch.equal(again[2].probabilities, looked[2].probabilities)
+    assert not tiny.renderer.busy
+
+
+def test_a_batch_without_words_asks_no_network(tiny: AceStepHandler) -> None:
+    assert tiny.renderer.lyric_attention(*played(tiny, 1, 3)) == (None, None)
+
+
+def test_what_is_found_can_be_scored_and_timed(
+    tiny: AceStepHandler, looked: tuple[LyricAttention | None, ...]
+) -> None:
+    attention = looked[2]
+    texts = tiny.renderer.family.tokenizer.texts(attention.ids)
+    assert 0 <= align(attention.probabilities.numpy(), texts).score <= 1
+    lines = timed_lines(attention.probabilities.numpy(), texts, PLANS[2].duration_s, attention.frame_s)
+    assert [line.text for line in lines] == ["[Verse]", "la la la", "lo lo", "[Chorus]", "你好 hey"]
+
+
+# --- What the network is asked --------------------------------------------------------------------------------------
+def test_the_probabilities_are_those_of_a_little_noise_on_the_song(
+    tiny: AceStepHandler, batch: tuple[Request, Rendering], looked: tuple[LyricAttention | None, ...]
+) -> None:
+    """By hand: noise of seed 42 at level one over the steps, one song of the batch, conditions without padding."""
+    rendering, model, number = batch[1], tiny.renderer.family.model, 2
+    conditions, latents = rendering.conditions, rendering.songs[number].latents[None]
+    frames, rows = conditions.frames[number], int(conditions.encoder_mask[number].sum())
+    noise = torch.randn(1, frames, 64, generator=torch.Generator().manual_seed(42))
+    assert torch.equal(noise, item_noise([42], [frames], 64))
+    cross = model.decoder.cross_attention_cache(conditions.encoder_states[number : number + 1, :rows])
+    heads = {layer: range(4) for layer in (2, 3)}
+    x, context = 0.25 * noise + 0.75 * latents, conditions.context[number : number + 1, :frames]
+    maps = model.decoder.cross_attention_maps(heads, x, torch.tensor(0.25), context, cross)  # [1, 8, N, L]
+    header = len(tiny.renderer.family.tokenizer("", "# Languages\nyue\n\n# Lyric\n").lyric) - 2
+    expected = maps[0, :, :, header : len(rendering.tokens[number].lyric) - 2].transpose(1, 2)
+    torch.testing.assert_close(looked[number].probabilities, expected, atol=1e-5, rtol=0)
+
+
+class Half(torch.nn.Module):
+    """A model in bf16 that knows what it was asked."""
+
+    def __init__(self, handler: AceStepHandler) -> None:
+        super().__init__()
+        self.config = handler.renderer.family.model.config
+        self.asked: list[Tensor] = []
+        self.decoder = self
+
+    def cross_attention_cache(self, states: Tensor) -> Tensor:
+        return states
+
+    def cross_attention_maps(self, heads: dict, x: Tensor, *rest: object) -> Tensor:
+        self.asked.append(x)
+        return torch.zeros(len(x), 1, x.shape[1] // 2, rest[2].shape[1])
+
+
+def test_latents_are_asked_in_the_type_of_the_network(tiny: AceStepHandler, batch: tuple[Request, Rendering]) -> None:
+    given, model = batch[1].conditions, Half(tiny)
+    halves = Conditions(given.encoder_states.bfloat16(), given.encoder_mask, given.context.bfloat16(), given.frames)
+    words = [words_of(tiny.renderer.family.tokenizer, PLANS[0], batch[1].tokens[0]), None, None, None, None]
+    attention_to(model, {0: [0]}, halves, [song.latents for song in batch[1].songs], words, 0.25)
+    assert [x.dtype for x in model.asked] == [torch.bfloat16]
+
+
+# --- Words ----------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_words_begin_behind_the_header_of_any_language(tiny: AceStepHandler, language: str) -> None:
+    tokenizer = tiny.renderer.family.tokenizer
+    plan = replace(PLANS[2], metadata=Metadata(language=language))
+    words = words_of(tokenizer, plan, tokenizer("", lyric_prompt(plan)))
+    assert "".join(tokenizer.texts(words.ids)) == LYRICS
+    assert words.ids == tokenizer("", lyric_prompt(plan)).lyric[words.rows]
+
+
+@pytest.mark.parametrize("lyrics", ["<|endoftext|>", "la <|endoftext|>\nlo"])
+def test_words_that_spell_an_end_marker_do_not_end(tiny: AceStepHandler, lyrics: str) -> None:
+    tokenizer, plan = tiny.renderer.family.tokenizer, replace(PLANS[2], lyrics=lyrics)
+    words = words_of(tokenizer, plan, tokenizer("", lyric_prompt(plan)))
+    assert "".join(tokenizer.texts(words.ids)) == lyrics
+
+
+@pytest.mark.parametrize("lyrics", ["", " \n", "[Instrumental]", "[Intro]\n\n[Solo]\n"])
+def test_without_a_line_to_sing_there_are_no_words(tiny: AceStepHandler, lyrics: str) -> None:
+    tokenizer, plan = tiny.renderer.family.tokenizer, replace(PLANS[2], lyrics=lyrics)
+    assert words_of(tokenizer, plan, tokenizer("", lyric_prompt(plan))) is None
+
+
+# --- Heads ----------------------------------------------------------------------------------------------------------
+def test_published_models_have_known_heads() -> None:
+    assert heads_that_follow(DEFAULT_MODEL, AceStepConfig()) == {2: [6], 3: [10, 11], 4: [3], 5: [8, 9], 6: [8]}
+
+
+def test_where_no_head_is_known_the_second_half_of_the_layers_is_asked(tiny: AceStepHandler) -> None:
+    config = tiny.renderer.family.model.config
+    assert EMBEDDED_MODEL.alignment_heads == ()
+    assert heads_that_follow(EMBEDDED_MODEL, config) == {2: [0, 1, 2, 3], 3: [0, 1, 2, 3]}
+
+
+def test_heads_that_the_network_lacks_are_not_asked(tiny: AceStepHandler) -> None:
+    config = tiny.renderer.family.model.config
+    assert heads_that_follow(replace(EMBEDDED_MODEL, alignment_heads=((1, 2), (1, 4), (4, 0))), config) == {1: [2]}
+    assert heads_that_follow(replace(EMBEDDED_MODEL, alignment_heads=((3, 4),)), config).keys() == {2, 3}
