@@ -42,8 +42,8 @@ def finish_command(
     return EXIT_OK
 
 
-def print_json(answer: Mapping[str, Any]) -> None:
-    """One JSON object on standard output."""
+def print_json(answer: Mapping[str, Any] | None) -> None:
+    """One JSON object, or null, on standard output."""
     sys.stdout.write(json.dumps(answer, ensure_ascii=False, indent=2) + "\n")
 
 

@@ -18,6 +18,8 @@ from acestep.commands.exploring import EXPLORE_EXAMPLE
 from acestep.exploring.standing import FILE, read_standing
 from acestep.output.tags import read_recipe
 
+from signing_support import identity, pem
+
 SUNG = "[Verse]\nOver the hills and far away\nthe river sings to me"
 QUICK = ("--duration", "10", "--steps", "1", "--seed", "7", "--lm", "none")
 WORDS = ("generate", "calm piano with soft strings", *QUICK)
@@ -93,6 +95,23 @@ def test_flac_cannot_be_signed(here: Path, capsys: pytest.CaptureFixture[str]) -
         (here / name).write_text("")
     assert main([*WORDS, "--sign-cert", "cert.pem", "--sign-key", "key.pem", "-o", "song.flac"]) == 2
     assert "--format" in capsys.readouterr().err
+
+
+def test_a_signed_file_says_who_signed_it(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    singer = identity(here / "singer")
+    certificate, key = map(str, singer.files)
+    assert main([*WORDS, "--sign-cert", certificate, "--sign-key", key, "-o", "song.mp3"]) == 0
+    capsys.readouterr()
+    assert main(["info", "song.mp3"]) == 0
+    assert "signature   valid, by A. Singer (nobody vouches for that name)" in capsys.readouterr().out
+    (here / "authority.pem").write_bytes(pem(singer.authority))
+    assert main(["info", "song.mp3", "--signature", "--anchors", "authority.pem"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["state"], found["trusted"], found["signer"]) == ("valid", True, "A. Singer")
+    assert main([*WORDS, "-o", "plain.wav"]) == 0
+    capsys.readouterr()
+    assert main(["info", "plain.wav", "--signature"]) == 0
+    assert json.loads(capsys.readouterr().out) is None
 
 
 EXPLORE = ("explore", *WORDS[1:], "--keep", "2", "--format", "wav", "-o", "ideas")

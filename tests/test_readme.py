@@ -60,7 +60,10 @@ def test_the_command_line_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     checkout_in(tmp_path)
     monkeypatch.setenv("ACESTEP_WEIGHTS", str(terse_weights(tmp_path / "terse")))  # a planner that does not ramble
     monkeypatch.chdir(tmp_path)
-    commands = [line for block in blocks("bash") for line in block.splitlines() if line.startswith("acestep ")]
+    lines = [line for block in blocks("bash") for line in block.splitlines()]
+    commands = [line for line in lines if line.startswith("acestep ")]
+    for line in (line for line in lines if line.startswith("printf ")):
+        subprocess.run(line, shell=True, check=True)
     assert {line.split()[1] for line in commands} >= {row.name for row in COMMANDS}
     for command in commands:
         assert main(shlex.split(command, comments=True)[1:]) == 0, command
@@ -69,6 +72,7 @@ def test_the_command_line_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         *("song.flac", "plan.json", "take.flac", "wish.flac", "words.json", "codes.txt"),
         *("song.wav", "cover.flac", "repainted.wav", "longer.wav", "with_guitar.wav", "backing.wav", "harp.wav"),
         *("stems-vocals.wav", "stems-drums.wav", "stems-without_vocals_drums.wav", "joined.wav"),
+        *("words.txt", "best.mp3", "best.lrc", "again.mp3"),
     }
 
 

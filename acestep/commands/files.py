@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from acestep.commands import options
 from acestep.commands.names import OPTIONS
-from acestep.errors import InputError
+from acestep.errors import InputError, UnsupportedError
 from acestep.terminal import print_json
 
 if TYPE_CHECKING:
@@ -39,6 +39,10 @@ def add_info(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_info, names={"file": "FILE"})
     parser.add_argument("file", type=Path, nargs="?", metavar="FILE", help="a file this project wrote")
     parser.add_argument("--json", action="store_true", help="the whole recipe as JSON")
+    about = "who signed the file, when, and whether that holds, as JSON; null if nobody did"
+    parser.add_argument("--signature", action="store_true", help=about)
+    about = "certificates (PEM) that vouch for signers; without them nobody is trusted to be who he says"
+    parser.add_argument("--anchors", type=Path, metavar="FILE", help=about)
     parser.add_argument(
         "--schema", action="store_true", help="what a recipe may say, as a JSON schema; needs no FILE"
     )
@@ -65,6 +69,7 @@ def add_regenerate(parser: argparse.ArgumentParser) -> None:
 
 
 def _info(arguments: argparse.Namespace) -> None:
+    from acestep.output.content_credentials import read_credentials
     from acestep.output.schema import recipe_schema
     from acestep.output.summary import summary
     from acestep.output.tags import read_recipe, read_tags
@@ -74,11 +79,29 @@ def _info(arguments: argparse.Namespace) -> None:
         return
     if arguments.file is None:
         raise InputError("file is missing; name a song.", field="file")
+    if arguments.signature:
+        print_json(read_credentials(arguments.file, anchors=arguments.anchors))
+        return
     recipe = read_recipe(arguments.file)
     if arguments.json:
         print_json(recipe)
     else:
-        sys.stdout.write(summary(recipe, read_tags(arguments.file)))
+        signature = _signature(arguments.file, arguments.anchors)
+        sys.stdout.write(summary(recipe, read_tags(arguments.file), signature))
+
+
+def _signature(file: Path, anchors: Path | None) -> str:
+    """In a line, who signed a file and whether that holds; "" if nobody did."""
+    from acestep.output.content_credentials import read_credentials
+
+    try:
+        found = read_credentials(file, anchors=anchors)
+    except UnsupportedError as error:
+        return f"there is a signature: {error}"
+    if found is None:
+        return ""
+    vouched = "vouched for" if found["trusted"] else "nobody vouches for that name"
+    return f"{found['state']}, by {found['signer'] or 'somebody without a name'} ({vouched})"
 
 
 def _regenerate(arguments: argparse.Namespace) -> None:

@@ -19,10 +19,14 @@ _DIGITS = 12  # of a hash
 _JOINERS = "\u200c\u200d"  # which some scripts cannot be written without
 
 
-def summary(recipe: Mapping[str, Any], tags: SongTags) -> str:
-    """The text, its lines ended by newlines."""
+def summary(recipe: Mapping[str, Any], tags: SongTags, signature: str = "") -> str:
+    """The text, its lines ended by newlines.
+
+    Args:
+        signature: what is known of it; "" if there is none.
+    """
     lines = [printable(tags.title) or "Untitled"]
-    for name, value in _facts(recipe):
+    for name, value in (*_facts(recipe), *([("signature", signature)] if signature else ())):
         first, *more = [printable(line) for line in value.split("\n")]
         lines += [f"  {name:<{_WIDTH}}{first}".rstrip(), *(f"  {'':<{_WIDTH}}{line}".rstrip() for line in more)]
     lines.append(f"  {printable(tags.comment) or 'not marked as AI-generated'}")

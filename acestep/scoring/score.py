@@ -6,7 +6,9 @@ know files, doors and which take is wanted.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +23,7 @@ from acestep.request import Request
 from acestep.scoring.alignment import Alignment, align
 from acestep.scoring.likelihood import Likelihood
 from acestep.scoring.scores import Scores
-from acestep.scoring.sound import measure
+from acestep.scoring.sound import Sound, measure
 from acestep.scoring.timestamps import TimedLine, timed_lines
 from acestep.takes import Performance, Take
 
@@ -80,25 +82,27 @@ def judge(
     guessed = _guessed([takes[number] for number in whole], request, renderer, llm_handler)
     judged = {number: (*song, guess) for number, song, guess in zip(whole, sung, guessed, strict=True)}
     judgements = []
-    for number, (take, samples) in enumerate(zip(takes, finished, strict=True)):
+    for number, sound in enumerate(_measured(takes, finished, request.sample_rate)):
         report(number / len(takes), _STAGE)
-        judgements.append(_judgement(take, samples, request, *judged.get(number, (None, (), None))))
+        alignment, lines, likelihood = judged.get(number, (None, (), None))
+        warnings = () if likelihood is None else likelihood.warnings
+        judgements.append(Judgement(Scores(sound, alignment, likelihood), lines, warnings))
     return tuple(judgements)
 
 
-def _judgement(
-    take: Take,
-    samples: np.ndarray,
-    request: Request,
-    alignment: Alignment | None,
-    lines: tuple[TimedLine, ...],
-    likelihood: Likelihood | None,
-) -> Judgement:
+def _measured(takes: Sequence[Take], finished: Sequence[np.ndarray], sample_rate: int) -> Iterator[Sound]:
+    """What can be measured in each take; several at once, for what takes time are functions that let threads run."""
+    pool = ThreadPoolExecutor(min(len(takes), os.cpu_count() or 1), thread_name_prefix="measuring")
+    try:
+        yield from pool.map(lambda take, samples: _sound(take, samples, sample_rate), takes, finished)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _sound(take: Take, samples: np.ndarray, sample_rate: int) -> Sound:
     wanted = take.plan.metadata
     known = {} if take.track else {"bpm": wanted.bpm, "keyscale": wanted.keyscale}
-    sound = measure(samples, request.sample_rate, **known)
-    warnings = () if likelihood is None else likelihood.warnings
-    return Judgement(Scores(sound, alignment, likelihood), lines, warnings)
+    return measure(samples, sample_rate, **known)
 
 
 def _is_whole(take: Take) -> bool:
