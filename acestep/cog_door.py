@@ -205,7 +205,10 @@ def deliver(result: GenerationResult, *, return_all: bool) -> Path:
             raise OutputError(f"The finished file {path.name} is missing or empty.")
     if return_all or len(tracks_of(result.audios)) > 1:
         return bundle(result)
-    return paths[result.song_numbers.index(result.ranking[0])]
+    best = result.song_numbers.index(result.ranking[0])
+    if len(paths) > 1:
+        print(f"Song {best + 1} is returned, of seed {result.audios[best]['params']['seed']}.", flush=True)
+    return paths[best]
 
 
 def progress_printer() -> Callable[[float, str], None]:

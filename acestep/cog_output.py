@@ -101,18 +101,17 @@ def _judged(result: GenerationResult, names: Sequence[str]) -> list[dict[str, An
 
 
 def bundle_names(audios: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What files are called in a zip: ``drums.wav``, of several songs ``song-2-drums.wav``; whole songs are numbered.
+    """What files are called in a zip: ``song-2.wav``; ``drums.wav``, of several songs ``song-2-drums.wav``.
 
     Args:
         audios: of a result, song after song.
     """
-    if not tracks_of(audios):
-        return [f"{index:02d}-{Path(audio['path']).name}" for index, audio in enumerate(audios)]
-    names = [f"{audio['track']}{Path(audio['path']).suffix}" for audio in audios]
-    numbers = song_numbers(audios)
-    if max(numbers) == 0:
-        return names
-    return [f"song-{number + 1}-{name}" for number, name in zip(numbers, names, strict=True)]
+    numbers, tracks = song_numbers(audios), tracks_of(audios)
+    several = max(numbers) > 0 or not tracks
+    return [
+        "-".join(filter(None, (f"song-{number + 1}" if several else "", audio["track"]))) + Path(audio["path"]).suffix
+        for number, audio in zip(numbers, audios, strict=True)
+    ]
 
 
 def tracks_of(audios: Sequence[Mapping[str, Any]]) -> set[str]:
@@ -121,8 +120,10 @@ def tracks_of(audios: Sequence[Mapping[str, Any]]) -> set[str]:
 
 
 def record_result(result: GenerationResult, record: Callable[[str, Any], None]) -> None:
-    """A finished result as metrics: seconds per stage ``timing.*``, ``seeds``, and where songs are judged ``best``
-    (number of the song), and ``scores`` of every file. A failed result has none.
+    """A finished result as metrics; a failed one has none.
+
+    They are the seconds per stage ``timing.*`` and ``seeds``; where songs are judged also ``scores`` of every file,
+    ``best`` (which of the songs, from 0 on) and ``lrc`` (when its lines are sung).
     """
     if not result.success:
         return
@@ -130,8 +131,11 @@ def record_result(result: GenerationResult, record: Callable[[str, Any], None]) 
         record(f"timing.{stage}", float(seconds))
     record("seeds", [audio["params"]["seed"] for audio in result.audios])
     if result.is_judged:
-        record("best", result.ranking[0])
+        best = result.ranking[0]
+        record("best", best)
         record("scores", [audio["scores"] for audio in result.audios])
+        if lyrics := to_lrc(result.audios[result.song_numbers.index(best)]["timed_lyrics"]):
+            record("lrc", lyrics)
 
 
 @contextmanager

@@ -102,33 +102,40 @@ def explore(
     keep: int = 5,
     batches: int | None = None,
     progress: Progress | None = None,
+    credentials: Credentials | None = None,
 ) -> Exploration:
     """Make batch after batch from new seeds in the background, and keep the best songs of all.
 
     Args:
         dit_handler, llm_handler, params: as in ``generate_music``; a seed of 0 or more is that of the first song.
         config: as there; songs are always judged.
-        save_dir: folder of this exploration; where the same was explored before, it goes on.
+        save_dir: folder of this exploration; where the same was explored before by the same models, it goes on.
         keep: songs that stay, 1 to 100.
         batches: after how many it ends; None never does.
         progress: called from another thread with (share of the batch, stage).
+        credentials: as in ``generate_music``.
 
     Returns:
         A context manager to iterate over: one ``Standing`` per batch.
 
     Raises:
-        InputError: a value that is not allowed, or the folder holds another exploration.
+        InputError: a value that is not allowed, or the folder holds another exploration, or a file in the way.
+        UnsupportedError: values that do not go together, or a format that cannot be signed.
         OutputError: the folder cannot be written, or another process explores in it.
     """
     params, config = plain(params), plain(config)
     Request.from_params(params, config, dit_handler.model)
+    if credentials is not None:
+        check_signable(config.audio_format)
+    planner = llm_handler.row.name if llm_handler is not None and llm_handler.initialized else None
+    models = (dit_handler.model.name, planner)
 
     def make(
         params: GenerationParams, config: GenerationConfig, folder: Path, progress: Progress
     ) -> GenerationResult:
-        return generate_music(dit_handler, llm_handler, params, config, folder, progress)
+        return generate_music(dit_handler, llm_handler, params, config, folder, progress, credentials=credentials)
 
-    return Exploration(make, params, config, save_dir, keep=keep, batches=batches, progress=progress)
+    return Exploration(make, params, config, save_dir, models=models, keep=keep, batches=batches, progress=progress)
 
 
 def warm_up(dit_handler: AceStepHandler, llm_handler: LLMHandler | None = None) -> float:
@@ -209,7 +216,8 @@ def _play(run: Run, progress: Progress | None) -> GenerationResult:
     """Everything large is held by this frame and those it calls: letting go of them frees it."""
     with nullcontext() if run.target is None else writable_folder(run.target.folder):
         source, timbre = run.recordings.samples
-        performance = perform(run.dit_handler.renderer, run.request, run.batch.plans, source, timbre, progress)
+        share = part(progress, 0.0, DECODED) if run.request.scored else progress
+        performance = perform(run.dit_handler.renderer, run.request, run.batch.plans, source, timbre, share)
         logger.info("Peak memory %s", performance.rendering.peak)
         return finished_result(run, performance, part(progress, DECODED, 1.0))
 
@@ -237,6 +245,7 @@ def what_needs_less(request: Request, plans: Sequence[Plan], model: ModelSpec, *
     apart = request.task.tracks_apart and edit is not None and len(edit.tracks) > 1
     ways = (
         (request.batch_size > 1, f"a batch_size below {request.batch_size}"),
+        (request.scored, "score=False"),
         (apart, "fewer tracks at once"),
         (_longest_s(plans) > DURATION_MIN_S and (edit is None or not edit.in_passes), shorter),
         (can_offload, "offload_to_cpu=True"),

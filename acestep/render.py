@@ -25,13 +25,14 @@ from acestep.errors import GenerationError
 from acestep.flow import flow
 from acestep.memory import Peak
 from acestep.meters import Meters
+from acestep.models.acestep_model import AceStepModel
 from acestep.pieces import Piece
 from acestep.planner.plan import Plan
 from acestep.prepare import Preparer, without_source
 from acestep.progress import Progress, by_chunk
 from acestep.reading import Reader
 from acestep.request import Request
-from acestep.scoring.attention import LyricAttention, attention_to, heads_that_follow, words_of
+from acestep.scoring.attention import LyricAttention, heads_that_follow, noise_level, song_by_song, words_of
 
 STARTED, CONDITIONED, DENOISED, DECODED = 0.02, 0.05, 0.85, 0.95  # share of the whole when a stage ends
 
@@ -186,23 +187,30 @@ class Renderer:
             latents = Codec(vae).encode(stretch[None].to(self._device), on_chunk=report)  # [1, t, C]
         return latents[:, low - first : low - first + frames]
 
-    @torch.inference_mode()
-    def lyric_attention(self, request: Request, rendering: Rendering) -> tuple[LyricAttention | None, ...]:
-        """Where the transformer looked in its lyrics while it played: one more forward through a part of its layers.
+    def lyric_attention(
+        self, request: Request, rendering: Rendering, songs: Sequence[int]
+    ) -> Iterator[LyricAttention | None]:
+        """Where the transformer looks in the lyrics of what it played: one more forward through a part of its layers.
 
         Args:
             request: the batch was played with.
             rendering: what ``render`` or ``play`` gave back.
+            songs: of the batch, the numbers of those that are asked for, each once.
 
         Returns:
-            One per song; None for those without a line to sing.
+            One per number, song by song; None for those without a line to sing.
         """
-        songs, tokenizer = rendering.songs, self.family.tokenizer
-        words = [words_of(tokenizer, song.plan, ids) for song, ids in zip(songs, rendering.tokens, strict=True)]
-        heads = heads_that_follow(self.family.spec, self.family.model.config)
-        latents, level = [song.latents for song in songs], 1.0 / request.sampling.steps
-        with self._at_work(), self._residency.resident("dit") as model:
-            return attention_to(model, heads, rendering.conditions, latents, words, level)
+        family, played = self.family, rendering.songs
+        words = {song: words_of(family.tokenizer, played[song].plan, rendering.tokens[song]) for song in songs}
+        latents = {song: played[song].latents for song in songs}
+        config, level = family.model.config, noise_level(request.sampling.steps)
+        heads = heads_that_follow(family.spec, config)
+        return song_by_song(self._looking, config, heads, rendering.conditions, latents, words, level)
+
+    @contextmanager
+    def _looking(self) -> Iterator[AceStepModel]:
+        with torch.inference_mode(), self._at_work(), self._residency.resident("dit") as model:
+            yield model
 
     @contextmanager
     def _at_work(self) -> Iterator[None]:

@@ -9,7 +9,6 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from statistics import fmean
 from typing import Any
 
 import torch
@@ -21,7 +20,7 @@ from acestep.planner.plan import NOTHING_FIXED, Plan
 from acestep.planning import PlannedBatch
 from acestep.render import Rendering
 from acestep.request import Request
-from acestep.scoring.rank import Row, overall_of, ranked
+from acestep.scoring.rank import Row, ranked, together
 from acestep.takes import Take
 
 SUCCESS = "✅ Generation completed successfully!"
@@ -98,19 +97,19 @@ def song_numbers(audios: Sequence[Mapping[str, Any]]) -> list[int]:
 def rank_songs(audios: Sequence[Mapping[str, Any]]) -> tuple[int, ...]:
     """Numbers of the songs of a result, best first: by the overall score, of several tracks by their mean.
 
-    Songs without a valid score come last; of equals, and where nothing is judged, the earlier comes first.
+    Songs that lack a part which others have come behind those, and songs without a valid score last; of equals, and
+    where nothing is judged, the earlier comes first.
     """
-    overall: dict[int, list[float]] = {}
+    songs: dict[int, list[Any]] = {}
     for number, audio in zip(song_numbers(audios), audios, strict=True):
-        found = overall_of(audio["scores"])
-        overall.setdefault(number, []).extend([] if found is None else [found])
-    return ranked([{"overall": fmean(found) if found else None} for found in overall.values()])
+        songs.setdefault(number, []).append(audio["scores"])
+    return ranked([together(found) for found in songs.values()])
 
 
 def score_rows(result: GenerationResult) -> list[Row]:
-    """Every file of a result as a row of the table of scores; songs of several tracks say which."""
+    """Every file of a result as a row of the table of scores: its song, from 1 on, and which track it is."""
     return [
-        Row(f"{song} {audio['track']}".strip(), audio["params"]["seed"], audio["scores"])
+        Row(f"{song + 1} {audio['track']}".strip(), audio["params"]["seed"], audio["scores"])
         for song, audio in zip(result.song_numbers, result.audios, strict=True)
     ]
 

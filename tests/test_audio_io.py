@@ -25,6 +25,16 @@ from acestep.errors import AudioError
 
 from audio_files import RATE, SECONDS, refused, stored, tone, transcode, write
 from malformed_bytes import chunk, id3, many_chunks, wav
+from processes import children
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left_running() -> Iterator[None]:
+    """After every test: no new child, running or dead, and no thread that waits to kill one."""
+    running = children()
+    yield
+    assert not [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)]
+    assert children() == running
 
 
 def test_hash_is_of_the_files_bytes(tmp_path: Path) -> None:
@@ -105,13 +115,6 @@ def test_a_file_that_hides_its_length_is_refused_while_decoding(tmp_path: Path) 
     hidden.write_bytes(subprocess.run(command, check=True, capture_output=True).stdout)
     assert "at most 1.5 s are allowed" in refused(hidden, AudioLimits(max_duration_s=1.5))
     assert read_audio(hidden, field="src_audio").duration_s == pytest.approx(9.0, abs=0.01)
-    assert_nothing_is_running()
-
-
-def assert_nothing_is_running() -> None:
-    assert not [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)]
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
 
 
 @pytest.mark.parametrize("suffix", ["wav", "m4a"])
@@ -119,7 +122,6 @@ def test_decoding_has_a_time_limit(tmp_path: Path, suffix: str) -> None:
     wav = write(tmp_path / "song.wav", tone(RATE, 2, 5.0))
     path = wav if suffix == "wav" else transcode(wav, tmp_path / "song.m4a", "-c:a", "aac")
     assert "took longer than 0 s" in refused(path, AudioLimits(max_decode_s=0.0))
-    assert_nothing_is_running()
 
 
 def test_counting_pieces_has_a_time_limit(tmp_path: Path) -> None:
@@ -187,7 +189,6 @@ def test_cancelling_is_heard_while_ffmpeg_is_busy(slow: Path, chew: Callable[[Pa
     thread.join()
     assert len(heard) == 1, "ffmpeg ended too soon for this test"
     assert heard[0] - raised < 1.0
-    assert_nothing_is_running()
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -305,11 +306,9 @@ def test_ffmpeg_is_confined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lim
     assert read_audio(m4a, field="src_audio").source_channels == 2
     monkeypatch.setattr(ffmpeg, limit, 100)
     assert "is not audio that can be read (" in refused(m4a)
-    assert_nothing_is_running()
 
 
 def test_an_encoder_that_refuses_says_why(tmp_path: Path) -> None:
     blocks = [tone(RATE)] * 50  # more than a pipe holds, so writing meets a closed pipe
     with pytest.raises(FfmpegError, match=r"could not be encoded \(Encoder not found\)"):
         encode_blocks(blocks, RATE, 2, tmp_path / "song", ["-c:a", "no_such_codec", "-f", "ipod"])
-    assert_nothing_is_running()

@@ -61,13 +61,13 @@ def test_the_result_has_the_published_keys(tiny: AceStepHandler) -> None:
     assert result.error is None
     assert "successfully" in result.status_message
     [audio] = result.audios
-    assert set(audio) == {"path", "tensor", "key", "sample_rate", "params", "silent", "track"}
+    published = {"path", "tensor", "key", "sample_rate", "params", "silent"}
+    assert set(audio) == published | {"track", "scores", "timed_lyrics"}
     assert audio["path"] == ""
     assert audio["tensor"].dtype == torch.float32
     assert [len(part) for part in audio["key"].split("-")] == [8, 4, 4, 4, 12]
     assert audio["params"]["seed"] == 1
-    published = {field.name for field in dataclasses.fields(GenerationParams)}
-    assert published <= set(audio["params"])
+    assert {field.name for field in dataclasses.fields(GenerationParams)} <= set(audio["params"])
     extra = result.extra_outputs
     assert extra["pred_latents"].shape == extra["latents"].shape == (1, 250, 64)
     assert extra["context_latents"].shape == (1, 250, 128)

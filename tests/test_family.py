@@ -19,6 +19,7 @@ from acestep.checkpoints.integrity import Marker, State, StoredFile, inspect, wr
 from acestep.checkpoints.registry import DEFAULT_LANGUAGE_MODEL, EMBEDDED_MODEL, MODELS, ModelSpec
 from acestep.devices import Placement
 from acestep.errors import WeightsError
+from acestep.machine import this_machine
 from acestep.output.tags import read_recipe
 from acestep.params import GenerationConfig, GenerationParams
 from acestep.pieces import Piece
@@ -292,7 +293,8 @@ def test_the_commit_that_was_downloaded_is_in_the_recipe(tmp_path: Path, commit:
     piece = Piece(Plan("x", "[Instrumental]", Metadata()), "", 1)
     song = Song(piece, torch.zeros(250, 64), torch.zeros(2, 480_000))
     take = Take(song, piece.plan, song.waveform.numpy())
-    provenance = Provenance(BASE, "asked for by name", {}, None, None, family.commit, PlannedBatch(()))
+    machine = this_machine(CPU)
+    provenance = Provenance(BASE, "asked for by name", {}, None, None, family.commit, PlannedBatch(()), machine)
     path = save_song(take.samples, tmp_path / "song.wav", take, request, {}, provenance)
     used = {"name": BASE.name, "revision": commit, "sha256": None, "reason": "asked for by name"}
     assert read_recipe(path)["models"]["dit"] == used

@@ -49,6 +49,9 @@ def test_the_best_of_several_is_kept_with_its_lines(here: Path, capsys: pytest.C
     assert (here / "song.lrc").read_text().count("Over the hills") == 1
     assert (here / "song.vtt").read_text().startswith("WEBVTT\n")
     assert (here / "song.srt").read_text().startswith("1\n00:00:")
+    for kind in ("lrc", "srt", "vtt"):
+        assert main(["info", "song.wav", "--lines", kind]) == 0
+        assert capsys.readouterr().out == (here / f"song.{kind}").read_text()
 
 
 def test_scores_are_part_of_the_answer(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import inspect
 import json
+import re
 import subprocess
 import sys
 import time
@@ -17,11 +18,14 @@ from acestep.commands.help_with_words import add_lint
 from acestep.constants import LANGUAGES
 from acestep.errors import InputError
 from acestep.linting import HINT, REMARKS_AT_MOST, RULES, WARNING, Finding, lint, remarks
+from acestep.linting.findings import QUOTED_AT_MOST, clipped
 from acestep.linting.script import read_script
 from acestep.linting.settings import signature
 from acestep.linting.syllables import count_syllables
 
 FOLK = "warm indie folk with acoustic guitar"
+PIECE = "[Intro - ambient]\n[Main Theme - piano]\n[Climax - powerful]\n[Outro - fade out]"
+RAPPED = "[Verse]\nI count up every dollar that I never got to hold in my hand\n"
 VERSE = "[Verse]\nwalking through the empty streets\ncounting every broken light\n"
 ENSEMBLE = "violin solo, classical, intimate chamber music"
 ROMANISED = "[Verse]\nsora ni ukabu kumo no kirema ni\n"
@@ -31,7 +35,7 @@ Words = dict[str, Any]
 # rule: what it must find, and what looks alike and is fine
 CASES: dict[str, tuple[tuple[Words, ...], tuple[Words, ...]]] = {
     "vague-caption": (
-        ({"caption": "a sad song"}, {"caption": "pop"}, {"caption": "古风"}, {"caption": "a happy song for you"}),
+        (*({"caption": said} for said in ("a sad song", "pop", "古风", "a happy song for you", "jazz trio")),),
         (
             {"caption": "sad piano ballad with female breathy vocal"},
             {"caption": "in the style of 80s synthwave"},
@@ -101,8 +105,14 @@ CASES: dict[str, tuple[tuple[Words, ...], tuple[Words, ...]]] = {
             {"lyrics": "[Verse, soft, slow, sad]\nwe are here"},
             {"lyrics": "[Chorus][loud][fast][bright]\nwe are here"},
             {"lyrics": "[Chorus]\n[loud]\n[fast]\n[bright]\nwe are here"},
+            {"lyrics": "[Chorus]\n[loud]\n[fast]\n[bright]\n\nwe are here"},
         ),
         (
+            {"lyrics": PIECE},
+            {"lyrics": f"{PIECE}\n[Verse]\nwe are here"},
+            {"lyrics": f"{VERSE}\n[Outro]\n[soft]\n[slow]\n[fade out]"},
+            {"lyrics": "[Chorus]\n[loud]\n[fast]\n[bright]\nwe are here", "instrumental": True},
+            {"lyrics": "[Chorus]\n[loud]\n\n[fast]\n[bright]\nwe are here"},
             {"lyrics": "[Chorus - anthemic]\nDreams are burning"},
             {"lyrics": "[Guitar Solo - electric - distorted]"},
             {"lyrics": "[Intro]\n\n[Build]\n\n[Drop]\n\n[Break]\n\n[Outro]"},
@@ -163,8 +173,19 @@ CASES: dict[str, tuple[tuple[Words, ...], tuple[Words, ...]]] = {
         ({"lyrics": VERSE}, {"lyrics": "[Verse]\n我站在窗前\n看着外面世界"}, {"lyrics": "[Verse]\nyeah, yeah\nOoh"}),
     ),
     "long-lines": (
-        ({"lyrics": "[Verse]\n我站在窗前看着外面的世界一切都在改变"},),
-        ({"lyrics": VERSE}, {"lyrics": "[Verse]\nどんな日もが物語るから"}),
+        (
+            {"lyrics": "[Verse]\n我站在窗前看着外面的世界一切都在改变"},
+            {"lyrics": RAPPED},
+            {"lyrics": f"[Verse - rap]\nwe are here\n\n{RAPPED}"},
+            {"lyrics": RAPPED * 2, "caption": "trapped in a rapid dream"},
+            {"lyrics": RAPPED.replace("\nI", "\nunforgettable melody I"), "caption": "hip hop beat"},
+        ),
+        (
+            {"lyrics": VERSE},
+            {"lyrics": "[Verse]\nどんな日もが物語るから"},
+            *({"lyrics": RAPPED, "caption": f"gritty {said}"} for said in ("rap", "Hip-Hop", "trap", "rapper")),
+            *({"lyrics": RAPPED.replace("Verse", tag)} for tag in ("Verse - rap", "Verse]\n[spoken word")),
+        ),
     ),
     "uneven-lines": (
         (
@@ -197,10 +218,14 @@ CASES: dict[str, tuple[tuple[Words, ...], tuple[Words, ...]]] = {
             {"lyrics": "[Verse  1]\nla la"},
             {"lyrics": "[Verse]\nwe  are here"},
             {"lyrics": "[Verse]\n we are here"},
-            {"lyrics": "[Verse]\nwe are here "},
             {"lyrics": "[Verse]\nwe\tare here"},
         ),
-        ({"lyrics": VERSE}, {"lyrics": "[Verse]\n月光洒在　窗台上"}, {"lyrics": "\n \n"}),
+        (
+            {"lyrics": VERSE},
+            {"lyrics": "[Verse] \nwe are here \t\n"},
+            {"lyrics": "[Verse]\n月光洒在　窗台上"},
+            {"lyrics": "\n \n"},
+        ),
     ),
     "worn-images": (
         ({"lyrics": "[Verse]\nneon skies, electric hearts, endless dreams"},),
@@ -371,7 +396,7 @@ def test_a_whole_good_song_gets_no_warning(language: str) -> None:
 
 
 def test_findings_name_the_line_and_come_in_the_order_of_the_text() -> None:
-    lyrics = "[Verse]\nwe  are here tonight\n\n[Chorus\n你好"
+    lyrics = "[Verse]\nwe are here (tonight\n\n[Chorus\n你好"
     findings = lint("a sad song", lyrics, bpm=30)
     assert [finding.where for finding in findings if finding.severity == WARNING] == [
         "caption",
@@ -379,7 +404,7 @@ def test_findings_name_the_line_and_come_in_the_order_of_the_text() -> None:
         "lyrics:4",
         "bpm",
     ]
-    assert str(findings[0]).startswith("warning caption vague-caption: The caption says only something about mood")
+    assert str(findings[0]).startswith("warning caption vague-caption: Nothing but mood is told, in 3 words; ")
 
 
 def test_a_finding_says_the_count() -> None:
@@ -387,6 +412,86 @@ def test_a_finding_says_the_count() -> None:
     assert (long.where, "18 syllables" in long.message) == ("lyrics:2", True)
     (short,) = found("length-and-lyrics", {"lyrics": VERSE, "duration": 200})
     assert "about 10 s" in short.message and "200 s" in short.message
+
+
+@pytest.mark.parametrize(
+    ("caption", "severity"),
+    [
+        *(
+            (said, WARNING)
+            for said in ("a sad song", "good music", "pop", "古风", "female voice", "a happy song for you")
+        ),
+        *(
+            (said, HINT)
+            for said in ("jazz trio", "electronic dance music", "delta blues", "huayno andino", "民谣音乐")
+        ),
+    ],
+)
+def test_a_short_caption_that_names_a_style_is_only_hinted_at(caption: str, severity: str) -> None:
+    (finding,) = found("vague-caption", {"caption": caption})
+    assert finding.severity == severity
+
+
+def test_the_instrumental_of_the_guide_gets_no_warning() -> None:
+    assert remarks("ambient piano, slow, cinematic", PIECE) == remarks("", PIECE) == ()
+
+
+def test_extra_spaces_are_no_warning() -> None:
+    (finding,) = found("extra-spaces", {"lyrics": "[Verse]\n    we are  here\n    we\tare here \n    still "})
+    assert (finding.severity, finding.where) == (HINT, "lyrics:2")
+    assert finding.message.endswith("remove them, here and in lines 3 and 4.")
+
+
+LONG = "m" * 4000
+ENDLESS: tuple[Words, ...] = (
+    {"lyrics": f"[{LONG}]\nla"},
+    {"lyrics": f"[Verse - {LONG} - soft - {LONG} - {LONG}]\nla"},
+    {"lyrics": f"[Wibble{' wobble' * 600}]\nla"},
+    {"lyrics": f"[Guitar Solo {LONG}]", "caption": "violin and piano"},
+    {"lyrics": f"[Verse - male vocal {LONG}]\nla", **SOPRANO},
+    {"lyrics": f"[Chorus - explosive {LONG}]\nla", "caption": "calm piano lullaby"},
+    {"lyrics": f"[Verse]\nF{'e' * 4000}l"},
+    {"lyrics": VERSE, "caption": f"piano without any {LONG} vocals"},
+    {"caption": f"funk with bass, {'1' * 4000} seconds long"},
+    {"lyrics": f"[{LONG}\nla\n" * 3},
+    {"lyrics": "[Verse]\n" + "counting every broken light that I remember\nno\n" * 60},
+    {"lyrics": "[Verse]\n  la\n" * 60},
+)
+
+
+@pytest.mark.parametrize("words", ENDLESS)
+def test_messages_repeat_little_of_a_text(words: Words) -> None:
+    findings = lint(**{"caption": "", "lyrics": "", **words})
+    assert findings
+    for finding in findings:
+        assert len(finding.message) < 250, finding
+        assert all(len(run) <= QUOTED_AT_MOST for run in re.findall(r"[\[']([^\[\]']*…)[\]']", finding.message))
+
+
+def test_a_quotation_is_cut_at_forty_characters() -> None:
+    assert clipped("Verse  1") == "Verse 1"
+    assert clipped("m" * 40) == "m" * 40
+    assert clipped("m" * 41) == "m" * 39 + "…"
+    (unknown,) = found("unknown-tags", {"lyrics": f"[Wi{LONG}]\nla"})
+    assert unknown.message.startswith("[Wi" + "m" * 37 + "…] is no usual tag")
+
+
+@pytest.mark.parametrize(("rule", "words"), [(rule, words) for rule, (hits, _) in CASES.items() for words in hits])
+def test_a_message_does_not_repeat_its_place(rule: str, words: Words) -> None:
+    for finding in found(rule, words):
+        field, _, line = finding.where.partition(":")
+        assert not re.search(rf"\blines? {line or '[0-9]+'}\b", finding.message, re.IGNORECASE), finding
+        assert field != "caption" or finding.severity == HINT or not finding.message.startswith("The caption")
+
+
+def test_a_remark_says_the_line_once() -> None:
+    told = remarks(FOLK, "[Verse 1]\nwe are here\n[Chorus]\nwe are here\n[Bridge]\nwe are here")
+    assert told == (
+        "In the lyrics, line 3: No blank line stands before the section, nor before the one at line 5; "
+        "leave one before each.",
+    )
+    (odd,) = found("syllables", {"lyrics": "[Verse]\n你好\n你\n我站在窗前看"})
+    assert odd.message == "The line has about 2 syllables, and line 3 has 1; 6 to 10 sing best."
 
 
 def test_marks_of_language_are_no_tags_and_no_words() -> None:
@@ -415,11 +520,11 @@ def test_metadata_that_is_not_allowed_is_an_error(words: Words, field: str) -> N
 
 
 def test_remarks_are_at_most_five_sentences_of_warnings() -> None:
-    bad = "\n".join(f"Verse {number}:\nwe  are here" for number in range(1, 9))
+    bad = "\n".join(f"Verse {number}:\nwe are (here" for number in range(1, 9))
     told = remarks("a sad song", bad, bpm=30)
     warnings = [finding for finding in lint("a sad song", bad, bpm=30) if finding.severity == WARNING]
     assert len(told) == REMARKS_AT_MOST < len(warnings)
-    assert told[0].startswith("In the caption: The caption says")
+    assert told[0].startswith("In the caption: Nothing but mood")
     assert told[1].startswith("In the lyrics: 16 lines have no section tag")
     assert told[2].startswith("In the lyrics, line 1: ")
     assert told[-1].startswith(f"{len(warnings) - REMARKS_AT_MOST + 1} more warnings")

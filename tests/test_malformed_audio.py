@@ -17,6 +17,7 @@ from acestep.errors import AudioError
 
 from audio_files import run_ffmpeg
 from malformed_audio import CASES, Malformed
+from processes import children
 
 CPU_LIMIT_S = 2.0  # of this process and its children: what others do on the machine does not count
 MEMORY_LIMIT_BYTES = 200 << 20
@@ -44,13 +45,13 @@ def test_there_are_at_least_fifty() -> None:
 def test_malformed_audio_is_refused_in_one_sentence(case: Malformed, tmp_path: Path, temporary: Path) -> None:
     (tmp_path / "given").mkdir()
     path = case.make(tmp_path / "given")
-    begun, open_files = cpu_s(), len(os.listdir("/dev/fd"))
+    begun, open_files, running = cpu_s(), len(os.listdir("/dev/fd")), children()
     with pytest.raises(AudioError) as caught:
         read_audio(path, field="reference_audio", require_sound=True)
     assert cpu_s() - begun < CPU_LIMIT_S
     assert_is_clear(str(caught.value), case, path)
     assert (caught.value.field, len(os.listdir("/dev/fd"))) == ("reference_audio", open_files)
-    assert_nothing_is_left(temporary)
+    assert_nothing_is_left(temporary, running)
 
 
 def assert_is_clear(message: str, case: Malformed, path: Path | str) -> None:
@@ -62,10 +63,9 @@ def assert_is_clear(message: str, case: Malformed, path: Path | str) -> None:
         assert hidden not in message
 
 
-def assert_nothing_is_left(temporary: Path) -> None:
-    """No child, running or dead; no thread that waits to kill one; no temporary file."""
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+def assert_nothing_is_left(temporary: Path, running: set[str]) -> None:
+    """No new child, running or dead; no thread that waits to kill one; no temporary file."""
+    assert children() == running
     assert not [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)]
     assert not list(temporary.iterdir())
 

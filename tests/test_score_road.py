@@ -15,6 +15,7 @@ from acestep.handler import AceStepHandler
 from acestep.inference import GenerationConfig, GenerationParams, GenerationResult, generate_music
 from acestep.llm_inference import LLMHandler
 from acestep.output.tags import read_recipe, read_tags
+from acestep.output.timed_lyrics import to_lrc, to_srt, to_vtt
 from acestep.scoring.sound import measure
 
 from edit_support import ROUGH, run, saved, tune
@@ -124,7 +125,7 @@ def test_the_ranking_is_that_of_the_overall_scores(tiny: AceStepHandler) -> None
     assert result.ranking == tuple(np.argsort([-score for score in overall], kind="stable").tolist())
     head, *rows = result.status_message.splitlines()[2:]
     assert head.split()[:3] == ["song", "seed", "overall"]
-    assert [int(row.split()[0]) for row in rows] == list(result.ranking)
+    assert [int(row.split()[0]) - 1 for row in rows] == list(result.ranking)
     assert max(map(len, [head, *rows])) <= 100
 
 
@@ -161,6 +162,63 @@ def test_tracks_are_judged_by_their_sound_alone(tiny_base: AceStepHandler, tmp_p
         assert audio["scores"]["alignment"] is None
         assert audio["scores"]["sound"]["tempo_agreement"] is None
     assert result.ranking == (0,)
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        {"task_type": "lego", "track_name": "drums"},
+        {"task_type": "lego", "track_name": "vocals", "mix": True},
+        {"task_type": "lego", "instruction": "Generate the kazoo track:"},
+        {"task_type": "complete", "track_name": "drums,bass"},
+        {"task_type": "complete"},
+        {"task_type": "vocal_accompaniment"},
+        {"task_type": "vocal_accompaniment", "mix": True},
+        {"task_type": "audio2audio", "preserve_vocals": True},
+    ],
+    ids=str,
+)
+def test_words_are_followed_in_whole_songs_alone(
+    tiny_base: AceStepHandler, tmp_path: Path, task: dict[str, object]
+) -> None:
+    source = saved(tmp_path / "song.wav", tune(4))
+    [audio] = run(tiny_base, source, config=JUDGED, lyrics=SUNG, bpm=90, **task, **ROUGH).audios
+    assert audio["scores"]["alignment"] is None
+    assert audio["timed_lyrics"] == ()
+    is_track = not (task.get("mix") or task.get("preserve_vocals"))
+    sound = audio["scores"]["sound"]
+    assert sound["is_track"] == is_track
+    assert (sound["tempo_agreement"] is None) == is_track
+
+
+def test_where_no_take_is_a_song_the_transformer_is_not_asked_again(
+    tiny_base: AceStepHandler, tmp_path: Path
+) -> None:
+    source = saved(tmp_path / "song.wav", tune(4))
+    calls: list[int] = []
+    embed = tiny_base.renderer.family.model.decoder.condition_embedder
+    hook = embed.register_forward_pre_hook(lambda _module, args: calls.append(len(args[0])))
+    counts = []
+    for config in (replace(JUDGED, score=False), JUDGED):
+        run(tiny_base, source, config=config, task_type="lego", track_name="drums", lyrics=SUNG, **ROUGH)
+        counts.append(len(calls))
+    hook.remove()
+    assert counts == [counts[0], 2 * counts[0]]
+
+
+def test_times_of_lines_hold_no_credentials(tiny: AceStepHandler, tmp_path: Path) -> None:
+    secret = "hf_abcdefghijklmnopqrstuvwxyz"
+    lyrics = f"[Verse] my love is\nthe key {secret} to you\n[a]hf_[b]abcdefghijklmnopqrstuvwxyz\nhold on"
+    [audio] = made(tiny, tmp_path, lyrics=lyrics).audios
+    lines = audio["timed_lyrics"]
+    assert [line.text for line in lines] == ["my love is", "the key *** to you", "***", "hold on"]
+    assert [bool(line.tokens) for line in lines] == [True, False, False, True]
+    assert all(line.start_s <= line.end_s for line in lines)
+    texts = [str(read_tags(audio["path"]).synced), to_lrc(lines), to_srt(lines), to_vtt(lines), repr(lines)]
+    recipe = read_recipe(audio["path"])
+    texts = [*texts, json.dumps(recipe["scores"])]
+    assert not any("abcdefghijklmnopqrstuvwxyz" in text for text in texts)
+    assert secret not in json.dumps(recipe)
 
 
 def test_progress_reaches_the_end_through_the_judging(tiny: AceStepHandler) -> None:

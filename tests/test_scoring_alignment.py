@@ -360,6 +360,59 @@ def test_lines_end_at_newlines_and_keep_their_tags() -> None:
     assert asdict(lines[3])["tokens"][0] == {"text": "hey", "start_s": 3.6, "end_s": 3.92, "confidence": 1.0}
 
 
+def lines_of(*texts: str) -> tuple[TimedLine, ...]:
+    """Every token is seen in five frames of its own."""
+    attention = np.repeat(np.eye(len(texts), dtype=np.float32), 5, 1)[None]
+    return timed_lines(attention, texts, len(texts) * 5 * FRAME_S, FRAME_S)
+
+
+def test_a_tag_in_front_of_words_is_not_sung_with_them() -> None:
+    (line, other) = lines_of("[", "Verse", "]", " Rain", " is", " here", "\n", "la", " [x2]", " lo", "[", "hey", "]")
+    assert (line.text, line.is_tag) == ("Rain is here", False)
+    assert (line.start_s, line.end_s) == (1.2, 2.32)
+    assert [token.text for token in line.tokens] == [" Rain", " is", " here", "\n"]
+    assert (other.text, other.start_s, other.end_s) == ("la lo", 2.8, 3.92)
+
+
+def test_a_token_that_ends_a_tag_and_begins_a_word_spells_the_word_alone() -> None:
+    (line,) = lines_of("[Verse", "]la", "", "", "🎵", "[", "", "é]")
+    assert line.text == "la🎵"
+    assert [token.text for token in line.tokens] == ["la", "", "", "🎵"]
+    assert line.start_s == 0.4
+
+
+@pytest.mark.parametrize("texts", [("[Intro]", "[Piano]"), ("[Intro", "] [", "Piano]"), ("[", "a", "]")])
+def test_a_line_of_tags_alone_is_a_tag(texts: tuple[str, ...]) -> None:
+    tags, words = lines_of(*texts, "\n", "la")
+    assert tags.is_tag
+    assert tags.text == "".join(texts)
+    assert tags.start_s == 0
+    assert (words.text, words.is_tag) == ("la", False)
+
+
+def test_a_bracket_that_nobody_closes_on_its_line_is_no_tag() -> None:
+    assert [line.text for line in lines_of("[", "la", "\n", "lo", "]", "\n", "hey")] == ["[la", "lo]", "hey"]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n", "\v", "\f", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029"])
+def test_every_kind_of_break_ends_a_line(end: str) -> None:
+    for texts in (
+        ("la", end, "lo"),
+        ("la" + end, "lo"),
+        ("la", end + "lo"),
+        ("la" + end + "lo",),
+        ("la", *end, "lo"),
+    ):
+        lines = lines_of(*texts)
+        assert [line.text for line in lines] == ["la", "lo"]
+        assert all(len(line.text.splitlines()) == 1 for line in lines)
+        assert "".join(token.text for line in lines for token in line.tokens).split() == ["la", "lo"]
+
+
+def test_blanks_within_a_line_are_single_spaces() -> None:
+    assert [line.text for line in lines_of("la", "\t", " lo", "\x1f", "hey")] == ["la lo hey"]
+
+
 # --- Token texts ----------------------------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def vocabulary() -> Tokenizer:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -22,7 +25,7 @@ from acestep.request import Request
 from acestep.sampling.noise import item_noise
 from acestep.scoring import attention as scoring_attention
 from acestep.scoring.alignment import align
-from acestep.scoring.attention import LyricAttention, attention_to, heads_that_follow, words_of
+from acestep.scoring.attention import LyricAttention, attention_to, heads_that_follow, noise_level, words_of
 from acestep.scoring.timestamps import timed_lines
 
 LYRICS = "[Verse]\nla la la\nlo lo\n\n[Chorus]\n你好 hey"
@@ -35,8 +38,8 @@ PLANS = (
 )
 
 
-def request(handler: AceStepHandler, seeds: list[int]) -> Request:
-    params = GenerationParams(caption="x", thinking=False, inference_steps=4)
+def request(handler: AceStepHandler, seeds: list[int], inference_steps: int = 4) -> Request:
+    params = GenerationParams(caption="x", thinking=False, inference_steps=inference_steps)
     return Request.from_params(params, GenerationConfig(batch_size=len(seeds), seeds=seeds), handler.model)
 
 
@@ -53,7 +56,7 @@ def batch(tiny: AceStepHandler) -> tuple[Request, Rendering]:
 
 @pytest.fixture(scope="module")
 def looked(tiny: AceStepHandler, batch: tuple[Request, Rendering]) -> tuple[LyricAttention | None, ...]:
-    return tiny.renderer.lyric_attention(*batch)
+    return tuple(tiny.renderer.lyric_attention(*batch, range(5)))
 
 
 # --- Whole batches --------------------------------------------------------------------------------------------------
@@ -79,7 +82,7 @@ def test_every_song_has_its_own_words_and_frames(
 def test_a_song_in_a_batch_equals_the_song_alone(
     tiny: AceStepHandler, looked: tuple[LyricAttention | None, ...], number: int
 ) -> None:
-    (alone,) = tiny.renderer.lyric_attention(*played(tiny, number))
+    (alone,) = tiny.renderer.lyric_attention(*played(tiny, number), [0])
     assert alone.ids == looked[number].ids
     torch.testing.assert_close(looked[number].probabilities, alone.probabilities, atol=1e-5, rtol=0)
 
@@ -91,7 +94,7 @@ def test_a_batch_that_is_too_large_is_looked_at_in_parts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(scoring_attention, "CELLS_MAX", 1)
-    for part, whole in zip(tiny.renderer.lyric_attention(*batch), looked, strict=True):
+    for part, whole in zip(tiny.renderer.lyric_attention(*batch, range(5)), looked, strict=True):
         assert (part is None) == (whole is None)
         if part is not None:
             torch.testing.assert_close(part.probabilities, whole.probabilities, atol=1e-5, rtol=0)
@@ -100,13 +103,70 @@ def test_a_batch_that_is_too_large_is_looked_at_in_parts(
 def test_looking_again_finds_the_same_and_is_over_when_it_ends(
     tiny: AceStepHandler, batch: tuple[Request, Rendering], looked: tuple[LyricAttention | None, ...]
 ) -> None:
-    again = tiny.renderer.lyric_attention(*batch)
+    again = tuple(tiny.renderer.lyric_attention(*batch, range(5)))
     assert torch.equal(again[2].probabilities, looked[2].probabilities)
     assert not tiny.renderer.busy
 
 
+@contextmanager
+def counted_forwards(handler: AceStepHandler) -> Iterator[list[int]]:
+    """Batch sizes of what the transformer's first layer reads within the block."""
+    sizes: list[int] = []
+    embed = handler.renderer.family.model.decoder.condition_embedder
+    hook = embed.register_forward_pre_hook(lambda _module, args: sizes.append(len(args[0])))
+    try:
+        yield sizes
+    finally:
+        hook.remove()
+
+
+def test_only_the_songs_that_are_asked_for_are_looked_at(
+    tiny: AceStepHandler, batch: tuple[Request, Rendering], looked: tuple[LyricAttention | None, ...]
+) -> None:
+    with counted_forwards(tiny) as sizes:
+        assert list(tiny.renderer.lyric_attention(*batch, [])) == []
+        assert list(tiny.renderer.lyric_attention(*batch, [1, 3])) == [None, None]
+        assert sizes == []
+        last, nothing, first = tiny.renderer.lyric_attention(*batch, [4, 3, 0])
+    assert sizes == [2]
+    assert nothing is None
+    for one, number in ((last, 4), (first, 0)):
+        assert one.ids == looked[number].ids
+        torch.testing.assert_close(one.probabilities, looked[number].probabilities, atol=1e-5, rtol=0)
+
+
+def test_songs_come_as_they_are_taken_and_the_network_rests_between_them(
+    tiny: AceStepHandler, batch: tuple[Request, Rendering], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scoring_attention, "CELLS_MAX", 1)
+    with counted_forwards(tiny) as sizes:
+        songs = tiny.renderer.lyric_attention(*batch, [0, 1, 2])
+        for done in ([1], [1], [1, 1]):
+            one = next(songs)
+            assert sizes == done
+            assert not tiny.renderer.busy
+            assert not torch.is_inference_mode_enabled()
+        assert next(songs, None) is None
+    kept = weakref.ref(one)
+    del one
+    assert kept() is None, "what was taken is not held"
+
+
+@pytest.mark.parametrize(("steps", "level"), [(1, 0.5), (2, 0.5), (3, 1 / 3), (8, 0.125), (100, 0.01)])
+def test_there_is_never_more_noise_than_song(steps: int, level: float) -> None:
+    assert noise_level(steps) == level
+
+
+def test_after_a_single_step_the_song_is_still_seen(tiny: AceStepHandler, batch: tuple[Request, Rendering]) -> None:
+    once, rendering = request(tiny, [0], inference_steps=1), batch[1]
+    silent = replace(rendering.songs[0], latents=torch.zeros_like(rendering.songs[0].latents))
+    nothing = replace(rendering, songs=(silent, *rendering.songs[1:]))
+    [song], [silence] = (tiny.renderer.lyric_attention(once, one, [0]) for one in (rendering, nothing))
+    assert not torch.equal(song.probabilities, silence.probabilities)
+
+
 def test_a_batch_without_words_asks_no_network(tiny: AceStepHandler) -> None:
-    assert tiny.renderer.lyric_attention(*played(tiny, 1, 3)) == (None, None)
+    assert list(tiny.renderer.lyric_attention(*played(tiny, 1, 3), [0, 1])) == [None, None]
 
 
 def test_what_is_found_can_be_scored_and_timed(
@@ -158,8 +218,8 @@ class Half(torch.nn.Module):
 def test_latents_are_asked_in_the_type_of_the_network(tiny: AceStepHandler, batch: tuple[Request, Rendering]) -> None:
     given, model = batch[1].conditions, Half(tiny)
     halves = Conditions(given.encoder_states.bfloat16(), given.encoder_mask, given.context.bfloat16(), given.frames)
-    words = [words_of(tiny.renderer.family.tokenizer, PLANS[0], batch[1].tokens[0]), None, None, None, None]
-    attention_to(model, {0: [0]}, halves, [song.latents for song in batch[1].songs], words, 0.25)
+    words = {0: words_of(tiny.renderer.family.tokenizer, PLANS[0], batch[1].tokens[0])}
+    attention_to(model, {0: [0]}, halves, {0: batch[1].songs[0].latents}, words, 0.25)
     assert [x.dtype for x in model.asked] == [torch.bfloat16]
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from acestep.scoring.alignment import Alignment
 from acestep.scoring.likelihood import Likelihood
-from acestep.scoring.rank import COLUMNS, Row, caption, overall_of, ranked, standing_table, table
+from acestep.scoring.rank import COLUMNS, Row, caption, overall_of, ranked, standing_table, table, together
 from acestep.scoring.scores import WEIGHTS, Scores
 from acestep.scoring.sound import Sound
 
@@ -96,14 +96,16 @@ def test_every_part_raises_the_overall() -> None:
 def test_the_json_of_scores() -> None:
     written = FULL.to_dict()
     assert json.loads(json.dumps(written, allow_nan=False)) == written
-    assert list(written) == ["overall", "alignment", "likelihood", "sound"]
+    assert list(written) == ["overall", "parts", "alignment", "likelihood", "sound"]
+    assert written["parts"] == {name: round(value, 4) for name, value in FULL.parts.items()}
+    assert written["sound"]["is_track"] is False
     assert written["overall"] == round(FULL.overall, 4)
     assert written["alignment"] == {"score": 0.8, "coverage": 0.9, "monotonicity": 1.0, "confidence": 0.95}
     assert written["likelihood"] == {"caption": 0.7, "lyrics": 0.6, "metadata": 0.9, "reward": 0.71}
     assert written["sound"]["loudness_lufs"] == -14.1235
     assert written["sound"]["key"] == "C# minor"
     assert written["sound"]["quality"] == 1.0
-    assert Scores(UNASKED).to_dict() | {"sound": None, "overall": None} == dict.fromkeys(written)
+    assert Scores(UNASKED).to_dict() | {"sound": None, "overall": None, "parts": None} == dict.fromkeys(written)
 
 
 def test_numbers_of_silence_are_none() -> None:
@@ -119,6 +121,40 @@ def test_best_first_then_the_lower_index_then_the_invalid() -> None:
     assert ranked(given) == (2, 4, 5, 1, 0, 3, 6, 7)
     assert ranked([]) == ()
     assert ranked([None, None]) == (0, 1)
+
+
+UNHEARD = Scores(SOUND, Alignment(0.9, 1.0, 1.0, 0.95), Likelihood())
+
+
+def test_a_song_that_the_planner_could_not_hear_does_not_win_by_that() -> None:
+    heard = replace(UNHEARD, likelihood=Likelihood(0.4, 0.4, 0.4))
+    assert UNHEARD.overall > heard.overall
+    for given in ([UNHEARD, heard], [UNHEARD.to_dict(), heard.to_dict()], [UNHEARD, heard.to_dict()]):
+        assert ranked(given) == (1, 0)
+    assert ranked([UNHEARD, replace(UNHEARD, sound=SOUND)]) == (0, 1), "what nobody has is missing nowhere"
+
+
+def test_the_more_is_missing_the_later_and_the_invalid_is_last() -> None:
+    without_words = replace(UNHEARD, alignment=None)
+    broken = Scores(replace(UNASKED, spectral_outliers=math.nan))
+    poor = Scores(
+        replace(SOUND, tempo_agreement=0.0, key_agreement=0.0), Alignment(0.0, 0.0, 0.0, 0.0), Likelihood(0, 0, 0)
+    )
+    assert ranked([broken, without_words, UNHEARD, poor]) == (3, 2, 1, 0)
+
+
+def test_scores_that_do_not_say_their_parts_lack_none() -> None:
+    assert ranked([{"overall": 0.5}, FULL, UNHEARD, {"overall": 0.9}]) == (3, 1, 0, 2)
+
+
+def test_tracks_together_are_a_song_with_the_parts_that_all_have() -> None:
+    first, second = scored(0.2), Scores(SOUND)
+    whole = together([first.to_dict(), second, None, {"overall": None}])
+    assert whole["overall"] == pytest.approx((first.overall + second.overall) / 2, abs=1e-4)
+    assert whole["parts"] == {"quality": pytest.approx(0.6)}
+    assert together([{"overall": 0.25}, {"overall": 0.75}]) == {"overall": 0.5}
+    assert together([None, {}]) == together([]) == {"overall": None}
+    assert ranked([together([UNHEARD, UNHEARD]), together([FULL, FULL])]) == (1, 0)
 
 
 def test_written_scores_rank_as_the_scores_themselves() -> None:

@@ -324,6 +324,17 @@ def test_quality_is_a_product_of_shares(fault: dict[str, float], quality: float)
     assert replace(FINE, **fault).quality == pytest.approx(quality)
 
 
+def test_a_track_may_rest() -> None:
+    """A voice that enters after twelve seconds is no worse than one that sings all the time."""
+    voice = spells(silence(12), cadence(9, True))
+    song, track = (measure(voice, SAMPLE_RATE, is_track=is_track) for is_track in (False, True))
+    assert song.quality == 0
+    assert track == replace(song, is_track=True)
+    assert track.longest_silence_s == pytest.approx(12, abs=0.2)
+    assert track.quality == replace(song, longest_silence_s=0.0).quality > 0.5
+    assert replace(FINE, is_track=True, loudness_lufs=-math.inf, longest_silence_s=60.0).quality == 0
+
+
 @pytest.mark.parametrize("kind", NO_MUSIC)
 def test_no_music_is_measured_too(kind: str) -> None:
     sound = measure(NO_MUSIC[kind](), SAMPLE_RATE, bpm=120, keyscale="C major")

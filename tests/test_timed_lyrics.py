@@ -107,6 +107,20 @@ def assert_times(cues: list[tuple[float, float]]) -> None:
         assert end - start > CUE_MIN_S - 0.001
 
 
+def test_a_subtitle_ends_when_the_next_begins() -> None:
+    lines = song(("a", 1.0, 1.0), ("b", 1.1, 1.1), ("c", 1.1, 1.2), ("d", 1.25, 1.25), ("e", 9.0, 9.1))
+    expected = [("a", 1.0, 1.1), ("b", 1.1, 1.25), ("c", 1.1, 1.25), ("d", 1.25, 1.55), ("e", 9.0, 9.3)]
+    for cues in (parse_srt(to_srt(lines)), parse_vtt(to_vtt(lines))):
+        assert [cue[0] for cue in cues] == [cue[0] for cue in expected]
+        assert [cue[1:] for cue in cues] == [pytest.approx(cue[1:], abs=1e-6) for cue in expected]
+
+
+def test_a_subtitle_waits_for_no_tag_that_is_not_shown() -> None:
+    lines = song(("a", 1.0, 1.0), ("[Solo][Piano]", 1.1, 1.1), ("b", 9.0, 9.5))
+    assert [cue[2] for cue in parse_srt(to_srt(lines))] == pytest.approx([1.3, 9.5])
+    assert [cue[2] for cue in parse_srt(to_srt(lines, with_tags=True))] == pytest.approx([1.1, 1.4, 9.5])
+
+
 def test_vtt_escapes_its_markup() -> None:
     assert "Tom &amp; &lt;i&gt;Jerry&lt;/i&gt; --&gt; 你好" in to_vtt(song())
     assert to_vtt(song()).count("-->") == len(SUNG)
@@ -126,7 +140,7 @@ def test_where_nothing_is_sung_there_is_no_file(lines: tuple[TimedLine, ...]) ->
     assert synced(lines) == ()
 
 
-@pytest.mark.parametrize("blank", ["a\n\nb", "a\r\nb", "a\u2028b", "a\x0bb", "a\tb"])
+@pytest.mark.parametrize("blank", ["a\n\nb", "a\r\nb", "a\rb", "a\x85b", "a\u2028b", "a\u2029b", "a\x0bb", "a\tb"])
 def test_a_text_stays_on_its_line(blank: str) -> None:
     lines = song((blank, 1.0, 2.0), ("next", 3.0, 4.0))
     assert [cue[0] for cue in parse_srt(to_srt(lines))] == ["a b", "next"]

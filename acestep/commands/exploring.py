@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from acestep.commands import options, song
+from acestep.commands.signing import add_signing, credentials_of
 from acestep.errors import InputError
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def add_explore(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--minutes", type=float, metavar="M", help="make no further batch after so many minutes")
     song.add_performance(parser, songs=2)
     parser.add_argument("--format", default="flac", metavar="NAME", help="of the files; default: flac")
+    add_signing(parser)
 
 
 def _explore(arguments: argparse.Namespace) -> None:
@@ -54,6 +56,7 @@ def _explore(arguments: argparse.Namespace) -> None:
     minutes = arguments.minutes
     if minutes is not None and not minutes > 0:
         raise InputError.must("--minutes", "be above 0", minutes)
+    credentials = credentials_of(arguments, config.audio_format)
     song.check(params, config, options.model_of(arguments))
     handler = options.start_model(arguments)
     planner = options.start_planner(arguments) if planned else None
@@ -68,6 +71,7 @@ def _explore(arguments: argparse.Namespace) -> None:
             keep=arguments.keep,
             batches=arguments.batches,
             progress=report,
+            credentials=credentials,
         ) as exploration,
     ):
         _listen(exploration, None if minutes is None else time.monotonic() + minutes * _SECONDS)

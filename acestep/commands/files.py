@@ -39,6 +39,7 @@ def add_info(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_info, names={"file": "FILE"})
     parser.add_argument("file", type=Path, nargs="?", metavar="FILE", help="a file this project wrote")
     parser.add_argument("--json", action="store_true", help="the whole recipe as JSON")
+    parser.add_argument("--lines", choices=["lrc", "srt", "vtt"], help="when each line is sung, if it was judged")
     about = "who signed the file, when, and whether that holds, as JSON; null if nobody did"
     parser.add_argument("--signature", action="store_true", help=about)
     about = "certificates (PEM) that vouch for signers; without them nobody is trusted to be who he says"
@@ -85,9 +86,21 @@ def _info(arguments: argparse.Namespace) -> None:
     recipe = read_recipe(arguments.file)
     if arguments.json:
         print_json(recipe)
+    elif arguments.lines:
+        sys.stdout.write(_lines(recipe, arguments.lines))
     else:
         signature = _signature(arguments.file, arguments.anchors)
         sys.stdout.write(summary(recipe, read_tags(arguments.file), signature))
+
+
+def _lines(recipe: Mapping[str, Any], kind: str) -> str:
+    """When each line of a song is sung, in one of the formats of ``timed_lyrics``; "" where that is not known."""
+    from acestep.output import timed_lyrics
+    from acestep.scoring.timestamps import TimedLine
+
+    found = (recipe["scores"] or {}).get("lines", [])
+    lines = [TimedLine(line["lyrics"], line["start_s"], line["end_s"], line["confidence"], ()) for line in found]
+    return getattr(timed_lyrics, f"to_{kind}")(lines)
 
 
 def _signature(file: Path, anchors: Path | None) -> str:

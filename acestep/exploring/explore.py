@@ -9,20 +9,20 @@ from __future__ import annotations
 import hashlib
 import json
 import queue
-import tempfile
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import filelock
-
 from acestep.constants import BATCH_MAX
-from acestep.errors import InputError, OutputError
-from acestep.exploring.standing import Candidate, Standing, read_standing
+from acestep.errors import InputError
+from acestep.exploring.folder import SongFolder
+from acestep.exploring.standing import SONG, Candidate, Standing, read_standing
+from acestep.exploring.told import told_once
+from acestep.output.formats import format_named
 from acestep.params import GenerationConfig, GenerationParams
 from acestep.progress import Progress
 from acestep.result import GenerationResult
@@ -30,7 +30,7 @@ from acestep.seeds import check_seed, random_seed
 
 KEEP_MAX = 100
 AHEAD = 1  # standings that may wait for the caller before the making pauses
-_LOCK = ".exploration.lock"
+_TALKATIVE = ("acestep.inference", "acestep.outcome")  # loggers that warn anew in every batch
 _FILES = ("src_audio", "reference_audio")  # of the parameters: what they hold counts, not where it lies
 
 Make = Callable[[GenerationParams, GenerationConfig, Path, Progress], GenerationResult]
@@ -54,13 +54,15 @@ class Exploration(AbstractContextManager["Exploration"], Iterator[Standing]):
         make: makes one batch into a folder, as ``generate_music`` does; called in a thread of its own.
         params: what the songs should be; a seed of 0 or more is that of the first song, else one is drawn.
         config: how many at once, into which format; scores are always asked for.
-        folder: of this exploration alone; made if absent. The same params go on where it stands.
+        folder: of this exploration alone; made if absent. The same params and models go on where it stands.
+        models: names of those that make and judge the songs; None for one that is not there.
         keep: songs that stay, 1 to 100.
         batches: after how many it ends; None never does.
         progress: called with (share of the batch, stage).
 
     Raises:
-        InputError: a value that is not allowed, or the folder holds another exploration.
+        InputError: a value that is not allowed, or the folder holds another exploration, or somebody else's file
+            of a name that the first songs shall have.
         OutputError: the folder cannot be written, or another process explores in it.
 
     Example:
@@ -76,6 +78,7 @@ class Exploration(AbstractContextManager["Exploration"], Iterator[Standing]):
         config: GenerationConfig,
         folder: str | Path,
         *,
+        models: Iterable[str | None] = (),
         keep: int = 5,
         batches: int | None = None,
         progress: Progress | None = None,
@@ -88,8 +91,9 @@ class Exploration(AbstractContextManager["Exploration"], Iterator[Standing]):
         self._over, self._ended = threading.Event(), False
         self._told: queue.Queue[Standing | _Failed | None] = queue.Queue(AHEAD)
         with ExitStack() as undo:
-            undo.enter_context(_alone_in(self.folder))
-            self.standing = self._start()
+            self._place = undo.enter_context(SongFolder.locked(self.folder))
+            self.standing = self._start(_digest(params, models))
+            self._place.refuse_strangers(self.standing, self._likely_names(self.standing))
             self._undo = undo.pop_all()
         self._thread = threading.Thread(target=self._work, name="exploration", daemon=True)
         self._thread.start()
@@ -129,37 +133,41 @@ class Exploration(AbstractContextManager["Exploration"], Iterator[Standing]):
         while self._thread.is_alive():
             self._let_go()
             self._thread.join(0.05)
+        self._let_go()
         self._undo.close()
 
     def _let_go(self) -> None:
-        """Make room for a thread that waits to tell something nobody will hear."""
+        """Make room for a thread that waits to tell something nobody will hear; where it stands is not forgotten."""
         try:
-            self._told.get_nowait()
+            told = self._told.get_nowait()
         except queue.Empty:
             return
+        if isinstance(told, Standing):
+            self.standing = told
 
-    def _start(self) -> Standing:
+    def _start(self, asked: str) -> Standing:
         """Where the folder stands; a new exploration, if nowhere."""
-        asked, seed = _digest(self._params), self._params.seed
+        seed = self._params.seed
         found = read_standing(self.folder)
         if found is None:
             return Standing(asked, seed if seed >= 0 else random_seed())
         if found.asked != asked or (seed >= 0 and seed != found.first_seed):
             raise InputError(
-                f"{self.folder.name!r} holds an exploration of something else; name another folder, or ask for the "
-                "same song again.",
+                f"{self._place.path.name!r} holds an exploration of something else, or by other models; name another "
+                "folder, or ask the same models for the same song again.",
                 field="output",
-                value=self.folder.name,
+                value=self._place.path.name,
             )
-        return found
+        return self._place.settle(found)
 
     def _work(self) -> None:
         """What the thread does."""
         standing, done = self.standing, 0
         try:
-            while not self._over.is_set() and (self._batches is None or done < self._batches):
-                standing, done = self._batch(standing), done + 1
-                self._told.put(standing)
+            with told_once(*_TALKATIVE):
+                while not self._over.is_set() and (self._batches is None or done < self._batches):
+                    standing, done = self._batch(standing), done + 1
+                    self._told.put(standing)
         except _Stopped:
             self._told.put(None)
         except BaseException as error:  # noqa: BLE001 - it is raised again where somebody waits for the batch
@@ -170,20 +178,21 @@ class Exploration(AbstractContextManager["Exploration"], Iterator[Standing]):
     def _batch(self, standing: Standing) -> Standing:
         """Make a batch, keep the best of it and of those before."""
         seeds = standing.next_seeds(self._config.batch_size)
-        config = replace(self._config, seeds=seeds)
-        with tempfile.TemporaryDirectory(dir=self.folder, prefix=".batch-") as folder:
-            result = self._make(self._params, config, Path(folder), self._report)
+        self._place.check(standing)
+        self._place.refuse_strangers(standing, self._likely_names(standing))
+        with self._place.workbench() as folder:
+            result = self._make(self._params, replace(self._config, seeds=seeds), folder, self._report)
             result.check()
             made = [_candidate(audio) for audio in result.audios]
             after = standing.after(made, len(seeds), self._keep)
-            kept = {candidate.file for candidate in after.best}
-            for candidate, audio in zip(made, result.audios, strict=True):
-                if candidate.file in kept:
-                    _move(Path(audio["path"]), self.folder / candidate.file)
-        after.write(self.folder)
-        for name in after.dropped(standing):
-            (self.folder / name).unlink(missing_ok=True)
+            songs = {song.file: Path(audio["path"]) for song, audio in zip(made, result.audios, strict=True)}
+            self._place.take(standing, after, songs)
         return after
+
+    def _likely_names(self, standing: Standing) -> Iterator[str]:
+        """Files of the next batch, unless they are tracks: what those are, is not known before they are made."""
+        suffix = format_named(self._config.audio_format).extension
+        return (_file_name(seed, "", suffix) for seed in standing.next_seeds(self._config.batch_size))
 
     def _report(self, share: float, stage: str) -> None:
         if self._over.is_set():
@@ -209,14 +218,21 @@ def _check(params: GenerationParams, config: GenerationConfig, keep: int, batche
 
 
 def _candidate(audio: dict[str, Any]) -> Candidate:
-    seed, track = audio["params"]["seed"], audio["track"]
-    name = "-".join(filter(None, ("song", str(seed), track)))
-    return Candidate(seed, name + Path(audio["path"]).suffix, audio["scores"]["overall"], audio["scores"])
+    seed, scores = audio["params"]["seed"], audio["scores"]
+    name = _file_name(seed, audio["track"], Path(audio["path"]).suffix)
+    return Candidate(seed, name, scores["overall"], scores)
 
 
-def _digest(params: GenerationParams) -> str:
-    """SHA-256 of what is asked for: the parameters without the seed, and the bytes of recordings instead of paths."""
-    asked = {**asdict(params), "seed": None}
+def _file_name(seed: int, track: str, suffix: str) -> str:
+    return SONG + "-".join(filter(None, (str(seed), track))) + suffix
+
+
+def _digest(params: GenerationParams, models: Iterable[str | None]) -> str:
+    """SHA-256 of what is asked for, and of whom.
+
+    The parameters without the seed, the bytes of recordings instead of paths, and the names of the models.
+    """
+    asked = {**asdict(params), "seed": None, "models": list(models)}
     for name in _FILES:
         if asked[name]:
             try:
@@ -225,27 +241,3 @@ def _digest(params: GenerationParams) -> str:
             except OSError as error:
                 raise InputError(f"{name} cannot be read: {error.strerror}.", field=name) from error
     return hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()
-
-
-@contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """The folder exists, and nobody else explores in it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(folder / _LOCK, blocking=False, thread_local=False)
-        lock.acquire()
-    except filelock.Timeout as error:
-        raise OutputError(f"another exploration is at work in {folder.name!r}.") from error
-    except OSError as error:
-        raise OutputError(f"cannot write into the folder {folder.name!r}: {error.strerror}.") from error
-    try:
-        yield
-    finally:
-        lock.release()  # its file stays: taking it away could let two in at once
-
-
-def _move(file: Path, target: Path) -> None:
-    try:
-        file.replace(target)
-    except OSError as error:
-        raise OutputError(f"cannot write {target.name!r}: {error.strerror}.") from error

@@ -18,6 +18,7 @@ from acestep.output.writer import write_text
 
 FILE = "exploration.json"
 SCHEMA_VERSION = 1
+SONG = "song-"  # all names of songs begin so
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +52,19 @@ class Standing:
         first_seed: of the first song; song ``i`` has ``first_seed + i`` modulo 2**32.
         made: songs so far, the kept ones among them.
         best: the kept ones, best first.
+        loose: files of ours on their way into the folder or out of it; none between two batches.
     """
 
     asked: str
     first_seed: int
     made: int = 0
     best: tuple[Candidate, ...] = ()
+    loose: tuple[str, ...] = ()
+
+    @property
+    def files(self) -> set[str]:
+        """Names of the kept songs."""
+        return {candidate.file for candidate in self.best}
 
     def next_seeds(self, count: int) -> list[int]:
         """Of the songs that come next."""
@@ -66,10 +74,6 @@ class Standing:
         """The standing when ``made`` more songs are there; of all, the best ``keep`` stay, of equals the earlier."""
         best = sorted((*self.best, *candidates), key=lambda candidate: candidate.order)
         return replace(self, made=self.made + made, best=tuple(best[:keep]))
-
-    def dropped(self, before: Standing) -> set[str]:
-        """Files of an earlier standing that are not kept any more."""
-        return {candidate.file for candidate in before.best} - {candidate.file for candidate in self.best}
 
     def write(self, folder: Path) -> None:
         """Put it into a folder, in the place of an earlier one.
@@ -118,7 +122,8 @@ def _standing(content: Mapping[str, Any]) -> Standing:
         )
         for song in content["best"]
     )
-    return Standing(str(content["asked"]), _whole(content["first_seed"]), _whole(content["made"]), best)
+    loose = tuple(_bare(name) for name in list(content.get("loose", ())))
+    return Standing(str(content["asked"]), _whole(content["first_seed"]), _whole(content["made"]), best, loose)
 
 
 def _whole(value: object) -> int:
@@ -128,7 +133,7 @@ def _whole(value: object) -> int:
 
 
 def _bare(name: object) -> str:
-    """A file name that leads nowhere else."""
-    if not isinstance(name, str) or not name or name != Path(name).name:
-        raise ValueError(f"{name!r} is no file name")
+    """The name of a song's file, which leads nowhere else and to nothing else."""
+    if not isinstance(name, str) or not name.startswith(SONG) or name != Path(name).name:
+        raise ValueError(f"{name!r} is no file name of a song")
     return name

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 
 from acestep.constants import LANGUAGES
-from acestep.linting.findings import CAPTION, LYRICS, Finding, at, hint, listed, warning
+from acestep.linting.findings import CAPTION, LYRICS, Finding, at, clipped, hint, listed, warning
 from acestep.linting.song import Song
 from acestep.linting.vocabulary import EVOLUTION, any_of, families, implied_families
 from acestep.lyrics import estimate_duration
@@ -90,7 +90,7 @@ def instrument_conflict(song: Song) -> Iterator[Finding]:
             yield warning(
                 "instrument-conflict",
                 at(tag.line),
-                f"[{tag.text}] asks for {listed(tuple(sorted(played)))}, and the caption for "
+                f"[{clipped(tag.text)}] asks for {listed(tuple(sorted(played)))}, and the caption for "
                 f"{listed(tuple(sorted(named)))}; name the same instrument in both.",
             )
 
@@ -105,16 +105,20 @@ def voice_conflict(song: Song) -> Iterator[Finding]:
             "voice-conflict", LYRICS, "The song is set to be instrumental, so these words are not sung; drop one."
         )
     elif forbidden and song.is_sung:
-        said = forbidden[0].strip(" ,")
+        said = clipped(forbidden[0].strip(" ,"))
         yield warning("voice-conflict", CAPTION, f"'{said}' contradicts the lyrics; remove it, or the words to sing.")
     elif sung and song.forbids_singing and not forbidden:
         advice = "describe instruments only, or write lyrics"
         yield warning(
-            "voice-conflict", CAPTION, f"'{sung[0]}' asks for a voice and nothing is there to sing; {advice}."
+            "voice-conflict",
+            CAPTION,
+            f"'{clipped(sung[0])}' asks for a voice and nothing is there to sing; {advice}.",
         )
     elif sung and not song.script.text.strip() and not forbidden:
         yield hint(
-            "voice-conflict", CAPTION, f"'{sung[0]}' asks for a voice; without lyrics none is sure to be heard."
+            "voice-conflict",
+            CAPTION,
+            f"'{clipped(sung[0])}' asks for a voice; without lyrics none is sure to be heard.",
         )
 
 
@@ -128,7 +132,8 @@ def singer_conflict(song: Song) -> Iterator[Finding]:
             yield warning(
                 "singer-conflict",
                 at(tag.line),
-                f"[{tag.text}] contradicts the caption's {asked} voice; name both singers there, or change the tag.",
+                f"[{clipped(tag.text)}] contradicts the caption's {asked} voice; name both singers there, "
+                "or change the tag.",
             )
 
 
@@ -145,7 +150,8 @@ def manner_conflict(song: Song) -> Iterator[Finding]:
                 yield warning(
                     "manner-conflict",
                     at(tag.line),
-                    f"[{tag.text}] contradicts '{asked[0]}' in the caption; change one or say what it builds to.",
+                    f"[{clipped(tag.text)}] contradicts '{clipped(asked[0])}' in the caption; change one or say "
+                    "what it builds to.",
                 )
 
 

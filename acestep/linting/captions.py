@@ -10,16 +10,23 @@ import re
 from collections.abc import Iterator
 
 from acestep.constants import CAPTION_CHARS_ADVISED
-from acestep.linting.findings import CAPTION, Finding, hint, listed, warning
+from acestep.linting.findings import CAPTION, Finding, clipped, hint, listed, warning
 from acestep.linting.script import is_english
 from acestep.linting.song import Song
 from acestep.linting.syllables import script_of
-from acestep.linting.vocabulary import EVOLUTION, any_of, dimensions, families, styles
+from acestep.linting.vocabulary import DIMENSIONS, EVOLUTION, any_of, dimensions, families, styles
 
 WORDS_AT_LEAST = 4  # "dark trap beat" says something, "a sad song" does not
 WORDS_ENOUGH = 8  # of a longer caption, words that are not known here may well be precise
 CHARACTERS_PER_WORD = 2  # of Chinese, Japanese, Thai, where no space divides words
 STYLES_AT_MOST = 4
+
+_EMPTY = any_of(  # words that any caption could have
+    "an? the and or of with in on at for to by from my your our me you i we it is be as some any this that very "
+    "really so just please make about like something songs? music(?:al)? tracks? tunes? pieces? melod(?:y|ies) "
+    "sounds? sounding styles? genres? vibes? feel(?:s|ing|ings)? moods? good great nice cool best better "
+    "beautiful amazing awesome perfect pretty new big catchy fun(?:ny)? interesting hit banger (?:fe)?male"
+)
 
 _UNSPACED = frozenset({"CJK", "HIRAGANA", "KATAKANA", "THAI"})
 _HARSH = "metal metalcore deathcore djent grindcore thrash hardcore hardstyle gabber screamo punk dubstep"
@@ -58,16 +65,18 @@ def vague_caption(song: Song) -> Iterator[Finding]:
     """Specific beats vague: one side of the music leaves the rest to chance.
 
     A caption is vague with fewer than four words, or in English with fewer than eight, that speak of only one side
-    (style, mood, instruments, timbre, era, production, voice, rhythm, structure).
+    (style, mood, instruments, timbre, era, production, voice, rhythm, structure). A style or an instrument in two
+    words or more ("jazz trio") is a short prompt that can be meant; less than that is likely to come out at random.
     """
     words, sides = _word_count(song.caption), dimensions(song.caption)
     if not song.caption or len(sides) > 1:
         return
     if words >= (WORDS_ENOUGH if _reads_as_english(song.caption) else WORDS_AT_LEAST):
         return
-    about = f"says only something about {sides[0]}" if sides else "says little"
+    severe = words <= 1 or _says_nothing(song.caption)
+    told = f"Nothing but {sides[0]} is told" if sides else "Little is told"
     advice = "add what is missing of style, mood, instruments, timbre and voice"
-    yield warning("vague-caption", CAPTION, f"The caption {about}, in {_counted(words, 'word')}; {advice}.")
+    yield (warning if severe else hint)("vague-caption", CAPTION, f"{told}, in {_counted(words, 'word')}; {advice}.")
 
 
 def no_lead(song: Song) -> Iterator[Finding]:
@@ -87,7 +96,7 @@ def conflicting_styles(song: Song) -> Iterator[Finding]:
             yield warning(
                 "conflicting-styles",
                 CAPTION,
-                f"'{left[0]}' and '{right[0]}' pull against each other; drop one, or say "
+                f"'{clipped(left[0])}' and '{clipped(right[0])}' pull against each other; drop one, or say "
                 "which comes first and what it turns into.",
             )
     alone = _A_CAPPELLA.search(caption)
@@ -113,7 +122,7 @@ def metadata_in_caption(song: Song) -> Iterator[Finding]:
     for field, pattern in _METADATA.items():
         found = pattern.search(song.caption)
         if found:
-            said = found[0].strip(" ,")
+            said = clipped(found[0].strip(" ,"))
             yield warning(
                 "metadata-in-caption",
                 CAPTION,
@@ -136,6 +145,15 @@ def _word_count(text: str) -> int:
     unspaced = sum(script_of(letter) in _UNSPACED for letter in text)
     spaced = "".join(" " if script_of(letter) in _UNSPACED else letter for letter in text)
     return len(re.findall(r"\w+(?:[-'’&]\w+)*", spaced)) + unspaced // CHARACTERS_PER_WORD
+
+
+def _says_nothing(text: str) -> bool:
+    """True when no style and no instrument is named, and no word is left that could be one unknown here."""
+    if styles(text) or families(text):
+        return False
+    for words in (*DIMENSIONS.values(), _EMPTY):
+        text = words.sub(" ", text)
+    return re.search(r"\w", text) is None
 
 
 def _reads_as_english(text: str) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 WARNING = "warning"  # likely to come out wrong
 HINT = "hint"  # a matter of taste, or a count that is only estimated
 CAPTION, LYRICS = "caption", "lyrics"
+QUOTED_AT_MOST = 40  # characters of a text that a message repeats
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,7 @@ class Finding:
     Attributes:
         rule: name of the rule.
         where: ``caption``, ``lyrics``, ``lyrics:12`` (a line, from 1), or a field of the metadata such as ``bpm``.
-        message: one sentence that says what was found and what to do.
+        message: one sentence that says what was found and what to do; the place is not said again.
         severity: ``warning`` or ``hint``.
     """
 
@@ -56,6 +57,17 @@ def hint(rule: str, where: str, message: str) -> Finding:
 def at(line: int) -> str:
     """The place of a line of the lyrics, counted from 1."""
     return f"{LYRICS}:{line}"
+
+
+def clipped(text: str) -> str:
+    """What a message repeats of a text: spaces collapsed, cut with an ellipsis at ``QUOTED_AT_MOST`` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= QUOTED_AT_MOST else f"{line[: QUOTED_AT_MOST - 1].rstrip()}…"
+
+
+def numbered(lines: tuple[int, ...]) -> str:
+    """``line 3`` or ``lines 3, 5 and 9``; of many, the first few."""
+    return f"line {lines[0]}" if len(lines) == 1 else f"lines {listed(lines)}"
 
 
 def listed(values: tuple[object, ...], most: int = 6) -> str:

@@ -12,18 +12,19 @@ from collections import defaultdict
 from collections.abc import Iterator
 from itertools import pairwise
 
-from acestep.linting.findings import LYRICS, Finding, at, hint, listed, warning
+from acestep.linting.findings import LYRICS, Finding, at, clipped, hint, listed, numbered, warning
 from acestep.linting.script import Line, Section
 from acestep.linting.song import Song
 from acestep.linting.vocabulary import any_of
 
 SYLLABLES = (6, 10)  # sing best
 GRACE = 2  # counts are estimates, and 4 or 12 can sing well too
-BREATH = 16  # syllables that one breath carries
+BREATH, RAPPED_BREATH = 16, 24  # syllables that one breath carries
 MORAE_PER_SYLLABLE = 1.4  # Japanese is sung faster
 JUMP_RATIO, JUMP = 2.3, 8  # 6 beside 14
 SAME_PLACE, SAME_PLACE_FAR = 2, 6  # syllables between lines in the same place of repeated sections
 SHOUTED_LINES = 4
+LISTED_AT_MOST = 6  # lines whose syllables are told
 
 _CALL = re.compile(
     r"(?:(?:y?eah++|ye|o++h++|a++h++|u++h++|e++h++|hey++|e[jy]|wo++|whoa++|ya|na|la|da|doo++|mm++|hm++|go|come on"
@@ -31,7 +32,8 @@ _CALL = re.compile(
     re.IGNORECASE,
 )
 _STRETCHED = re.compile(r"\b\w*?([aeiouyäöüáéíóúàèìòù])\1{2,}\w*", re.IGNORECASE)
-_SPACES = re.compile(r"\S(?: {2,}| *\t[ \t]*)\S|^[ \t]+\S|\S[ \t]+$")
+_SPACES = re.compile(r"\S(?: {2,}| *\t[ \t]*)\S|^[ \t]+\S")
+_RAPPED = any_of("rap(?:s|ped|pers?|ping)? hip_hop trap drill grime boom_bap spoken(?:_word)?")
 _WORN = any_of(
     "neon electric endless shattered burning broken crimson silver golden infinite eternal cosmic velvet whispered "
     "shimmering distant fading shadowed hollow restless timeless boundless glowing radiant fractured"
@@ -44,28 +46,22 @@ def syllables(song: Song) -> Iterator[Finding]:
     for section in _sung_sections(song):
         odd = tuple(line for line in section.lines if not low <= line.syllables <= high and not _is_call(line))
         if odd:
-            counts = listed(tuple(line.syllables for line in odd))
-            where = (
-                f"line {odd[0].number}" if len(odd) == 1 else f"lines {listed(tuple(line.number for line in odd))}"
-            )
-            verb = "has" if len(odd) == 1 else "have"
             best = f"{SYLLABLES[0]} to {_limits(song, *SYLLABLES)[1]} sing best"
-            yield hint(
-                "syllables", at(odd[0].number), f"{where.capitalize()} {verb} about {counts} {_unit(song)}; {best}."
-            )
+            found = f"{_counted(song, odd[0].syllables)}{_with_others(odd[1:])}"
+            yield hint("syllables", at(odd[0].number), f"The line has about {found}; {best}.")
 
 
 def long_lines(song: Song) -> Iterator[Finding]:
     """A line must fit in one breath, or it is rushed."""
-    _, breath = _limits(song, 0, BREATH)
-    long = tuple(line for section in _sung_sections(song) for line in section.lines if line.syllables > breath)
+    long = tuple(line for section in _sung_sections(song) for line in _beyond_breath(song, section))
     if long:
         worst = max(long, key=lambda line: line.syllables)
-        others = f", and {len(long) - 1} more are too long" if len(long) > 1 else ""
+        more = len(long) - 1
+        others = f", and {more} more {'is' if more == 1 else 'are'} too long" if more else ""
         yield warning(
             "long-lines",
             at(worst.number),
-            f"About {worst.syllables} {_unit(song)} are too many for one breath{others}; break the line in two.",
+            f"About {_counted(song, worst.syllables)} are too many for one breath{others}; break the line in two.",
         )
 
 
@@ -80,7 +76,8 @@ def uneven_lines(song: Song) -> Iterator[Finding]:
                 yield warning(
                     "uneven-lines",
                     at(one.number),
-                    f"About {one.syllables} {_unit(song)} are followed by {other.syllables}; bring the lines closer.",
+                    f"A line of about {_counted(song, one.syllables)} is followed by one of {other.syllables}; "
+                    "bring them closer.",
                 )
                 break
 
@@ -106,7 +103,9 @@ def stretched_vowels(song: Song) -> Iterator[Finding]:
     if found:
         first = next(line.number for line in _sung(song) if found[0] in line.text)
         yield hint(
-            "stretched-vowels", at(first), f"'{found[0]}' may be ignored or mispronounced; stretch vowels sparingly."
+            "stretched-vowels",
+            at(first),
+            f"'{clipped(found[0])}' may be ignored or mispronounced; stretch vowels sparingly.",
         )
 
 
@@ -120,14 +119,11 @@ def shouting(song: Song) -> Iterator[Finding]:
 
 
 def extra_spaces(song: Song) -> Iterator[Finding]:
-    """Users report words skipped where spaces are doubled, lead or trail."""
+    """Users report words skipped where spaces are doubled or lead; at the end of a line they are usual."""
     rows = tuple(number for number, row in enumerate(song.script.text.splitlines(), 1) if _SPACES.search(row))
     if rows:
-        where = f"{'Line' if len(rows) == 1 else 'Lines'} {listed(rows)}"
-        verb = "has" if len(rows) == 1 else "have"
-        yield warning(
-            "extra-spaces", at(rows[0]), f"{where} {verb} extra spaces, which can make words skipped; remove them."
-        )
+        others = f", here and in {numbered(rows[1:])}" if rows[1:] else ""
+        yield hint("extra-spaces", at(rows[0]), f"Extra spaces can make words skipped; remove them{others}.")
 
 
 def worn_images(song: Song) -> Iterator[Finding]:
@@ -167,8 +163,8 @@ def _uneven(song: Song, kind: str, apart: list[tuple[Line, Line]]) -> Finding:
     return (warning if severe else hint)(
         "uneven-sections",
         at(other.number),
-        f"About {other.syllables} {_unit(song)} stand where line {one.number}, in the same place of a {kind}, "
-        f"has {one.syllables}; keep the same place within {SAME_PLACE}.",
+        f"The line has about {_counted(song, other.syllables)}, and line {one.number}, in the same place of a "
+        f"{kind}, has {one.syllables}; keep the same place within {SAME_PLACE}.",
     )
 
 
@@ -181,8 +177,29 @@ def _is_japanese(song: Song) -> bool:
     return song.script.language == "ja" or "HIRAGANA" in song.script.scripts
 
 
-def _unit(song: Song) -> str:
-    return "morae" if _is_japanese(song) else "syllables"
+def _beyond_breath(song: Song, section: Section) -> Iterator[Line]:
+    """Lines too long for one breath; more where the caption or a tag of the section tells of rap or speech."""
+    first, last = section.tag.line if section.tag else 1, section.lines[-1].number if section.lines else 0
+    tags = (tag.text for tag in song.script.tags if first <= tag.line <= last)
+    rapped = any(_RAPPED.search(text) for text in (song.caption, *tags))
+    _, most = _limits(song, 0, RAPPED_BREATH if rapped else BREATH)
+    return (line for line in section.lines if line.syllables > most)
+
+
+def _counted(song: Song, number: int) -> str:
+    """``9 syllables``, or in the unit of the language."""
+    one, many = ("mora", "morae") if _is_japanese(song) else ("syllable", "syllables")
+    return f"{number} {one if number == 1 else many}"
+
+
+def _with_others(lines: tuple[Line, ...]) -> str:
+    """What the lines after the first have: ``, and lines 5 and 6 have 13 and 14``."""
+    if not lines:
+        return ""
+    shown, more = lines[:LISTED_AT_MOST], len(lines) - LISTED_AT_MOST
+    verb, counts = "has" if len(lines) == 1 else "have", listed(tuple(line.syllables for line in shown))
+    others = f" ({more} more are like these)" if more > 0 else ""
+    return f", and {numbered(tuple(line.number for line in shown))} {verb} {counts}{others}"
 
 
 def _limits(song: Song, low: int, high: int) -> tuple[int, int]:

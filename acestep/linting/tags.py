@@ -7,9 +7,10 @@ words.
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 
-from acestep.linting.findings import LYRICS, Finding, at, hint, listed, warning
+from acestep.linting.findings import LYRICS, Finding, at, clipped, hint, numbered, warning
 from acestep.linting.script import SECTION_NAMES, TAG, Tag, tag_of
 from acestep.linting.song import Song
 from acestep.linting.vocabulary import DIMENSIONS, any_of, families, styles
@@ -52,16 +53,17 @@ def stacked_tags(song: Song) -> Iterator[Finding]:
     for tag in song.script.tags:
         extra = len(tag.parts) - 1
         if extra > MODIFIERS_AT_MOST or len(tag.text.split()) > TAG_WORDS_AT_MOST:
-            kept = " - ".join(tag.parts[:2])
+            kept = clipped(" - ".join(tag.parts[:2]))
             yield warning(
                 "stacked-tags",
                 at(tag.line),
-                f"[{tag.text}] says too much for a tag; keep [{kept}] and put the rest in the caption.",
+                f"[{clipped(tag.text)}] says too much for a tag; keep [{kept}] and put the rest in the caption.",
             )
-    for first, count in _tags_in_a_row(song):
-        if count > TAGS_IN_A_ROW_AT_MOST:
+    for run in _tags_over_words(song):
+        manners = sum(not tag.is_section for tag in run)
+        if len(run) > TAGS_IN_A_ROW_AT_MOST and manners > MODIFIERS_AT_MOST:
             advice = "keep one or two and put the rest in the caption"
-            yield warning("stacked-tags", at(first), f"{count} tags follow one another; {advice}.")
+            yield warning("stacked-tags", at(run[0].line), f"{len(run)} tags stand over the same words; {advice}.")
 
 
 def too_many_tags(song: Song) -> Iterator[Finding]:
@@ -95,24 +97,25 @@ def brackets(song: Song) -> Iterator[Finding]:
         named = _SECTION_LINE.fullmatch(words)
         if named:
             tag = named[1].strip().title()
-            yield warning("brackets", at(number), f"'{words}' would be sung; write [{tag}] to begin a section.")
+            message = f"'{clipped(words)}' would be sung; write [{clipped(tag)}] to begin a section."
+            yield warning("brackets", at(number), message)
         elif other := _OTHER_BRACKETS.fullmatch(words):
             tag = _ENGLISH_NAME.get(other[1].strip().lower(), other[1].strip())
-            yield warning("brackets", at(number), f"'{words}' would be sung; tags have square brackets: [{tag}].")
+            message = f"'{clipped(words)}' would be sung; tags have square brackets: [{clipped(tag)}]."
+            yield warning("brackets", at(number), message)
 
 
 def tag_beside_words(song: Song) -> Iterator[Finding]:
     """A tag has a line of its own, apart from the words."""
     tagged = {tag.line for tag in song.script.tags}
-    rows = [
+    rows = tuple(
         number
         for number, row in enumerate(song.script.rows, 1)
         if number in tagged and tag_of(row) is None and TAG.sub("", row).strip()
-    ]
+    )
     if rows:
-        yield hint(
-            "tag-beside-words", at(rows[0]), f"A tag shares line {listed(tuple(rows))} with words; give it its own."
-        )
+        others = f", here and in {numbered(rows[1:])}" if rows[1:] else ""
+        yield hint("tag-beside-words", at(rows[0]), f"A tag shares its line with words{others}; give it its own.")
 
 
 def unknown_tags(song: Song) -> Iterator[Finding]:
@@ -123,7 +126,9 @@ def unknown_tags(song: Song) -> Iterator[Finding]:
         elif not _is_known(tag):
             english = _ENGLISH_NAME.get(re.sub(r"\s*\d+$", "", tag.parts[0].lower()))
             advice = f"write [{english}]" if english else "use a section's name such as [Verse] or [Chorus]"
-            yield hint("unknown-tags", at(tag.line), f"[{tag.text}] is no usual tag and may be sung; {advice}.")
+            yield hint(
+                "unknown-tags", at(tag.line), f"[{clipped(tag.text)}] is no usual tag and may be sung; {advice}."
+            )
 
 
 def section_gaps(song: Song) -> Iterator[Finding]:
@@ -136,12 +141,11 @@ def section_gaps(song: Song) -> Iterator[Finding]:
         if tag_of(rows[tag.line - 1]) is not None
     )
     if joined:
-        lines = f"{'line' if len(joined) == 1 else 'lines'} {listed(joined)}"
-        yield warning(
-            "section-gaps",
-            at(joined[0]),
-            f"No blank line stands before the section at {lines}; leave one before each.",
-        )
+        advice = "; leave one"
+        if joined[1:]:
+            others = f"the one at {numbered(joined[1:])}" if len(joined) == 2 else f"those at {numbered(joined[1:])}"
+            advice = f", nor before {others}; leave one before each"
+        yield warning("section-gaps", at(joined[0]), f"No blank line stands before the section{advice}.")
 
 
 def no_tags(song: Song) -> Iterator[Finding]:
@@ -151,18 +155,21 @@ def no_tags(song: Song) -> Iterator[Finding]:
         yield warning("no-tags", LYRICS, f"{len(song.script.lines)} lines have no section tag; {advice}.")
 
 
-def _tags_in_a_row(song: Song) -> Iterator[tuple[int, int]]:
-    """First line and length of every run of tag lines without a blank line between."""
-    first, count = 0, 0
-    for number, row in enumerate((*song.script.rows, ""), 1):
-        found = (
-            len(re.findall(r"\[[^\[\]]+\]", row)) if tag_of(row) or re.fullmatch(r"\s*(\[[^\[\]]+\]\s*)+", row) else 0
-        )
-        if found:
-            first, count = first if count else number, count + found
-        elif count:
-            yield first, count
-            count = 0
+def _tags_over_words(song: Song) -> Iterator[tuple[Tag, ...]]:
+    """Every run of tag lines without a blank line between, where the next that is not blank are words to sing."""
+    tagged: dict[int, list[Tag]] = defaultdict(list)
+    for tag in song.script.tags if song.is_sung else ():
+        tagged[tag.line].append(tag)
+    run: list[Tag] = []
+    ended = False  # by a blank line
+    for number, row in enumerate(song.script.rows, 1):
+        if TAG.sub("", row).strip():
+            if run:
+                yield tuple(run)
+            run = []
+        elif tagged[number]:
+            run = [*([] if ended else run), *tagged[number]]
+        ended = not row.strip()
 
 
 def _is_balanced(row: str, opening: str, closing: str) -> bool:

@@ -6,6 +6,7 @@ for. Refuses to know files and how the times were found.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -14,7 +15,7 @@ from acestep.scoring.timestamps import TimedLine
 
 Synced = tuple[tuple[float, str], ...]
 
-CUE_MIN_S = 0.3  # a subtitle is shown at least this long, even where a line has no duration
+CUE_MIN_S = 0.3  # a subtitle is shown at least this long, or until the next, even where a line has no duration
 _TIME = re.compile(r"\[(\d{1,4}):(\d{1,2}(?:\.\d+)?)\]")
 _VTT_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
@@ -102,7 +103,15 @@ def _shown(lines: Sequence[TimedLine], with_tags: bool) -> list[TimedLine]:
 
 
 def _cues(lines: Sequence[TimedLine], with_tags: bool) -> list[_Cue]:
-    return [_cue(line) for line in _shown(lines, with_tags)]
+    """None is shown when the next begins that begins later; those that begin at once are shown together."""
+    cues: list[_Cue] = []
+    start_ms = next_ms = math.inf
+    for line in reversed(_shown(lines, with_tags)):
+        cue = _cue(line)
+        if cue.start_ms < start_ms:
+            start_ms, next_ms = cue.start_ms, start_ms
+        cues.append(cue._replace(end_ms=min(cue.end_ms, next_ms)))
+    return cues[::-1]
 
 
 def _cue(line: TimedLine) -> _Cue:

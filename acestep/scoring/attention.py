@@ -11,7 +11,8 @@ the language its prompt begins with.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 import torch
@@ -31,7 +32,8 @@ from acestep.planner.plan import Plan
 from acestep.sampling.noise import item_noise
 
 NOISE_SEED = 42
-CELLS_MAX = 1 << 28  # probabilities that are held at once: 1 GiB in fp32
+LEVEL_MAX = 0.5  # share of noise: with more of it the song can hardly be seen
+CELLS_MAX = 1 << 27  # probabilities that are held at once: 512 MiB in fp32; a song of its own may have more
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,7 +49,7 @@ class Words:
         return slice(self.first, self.first + len(self.ids))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class LyricAttention:
     """How one song looks at its lyrics.
 
@@ -89,43 +91,79 @@ def heads_that_follow(spec: ModelSpec, config: AceStepConfig) -> dict[int, list[
     return {layer: [head for place, head in chosen if place == layer] for layer, _ in sorted(chosen)}
 
 
+def noise_level(steps: int) -> float:
+    """Share of noise in the songs that are looked at, 0 to 1: one over the number of denoising steps, at most a half.
+
+    Upstream has no such limit: after a single step it looks at noise alone, and its score says nothing of the song.
+    """
+    return min(1.0 / steps, LEVEL_MAX)
+
+
+def song_by_song(
+    at_work: Callable[[], AbstractContextManager[AceStepModel]],
+    config: AceStepConfig,
+    heads: Mapping[int, Sequence[int]],
+    conditions: Conditions,
+    latents: Mapping[int, Tensor],
+    words: Mapping[int, Words | None],
+    t: float,
+) -> Iterator[LyricAttention | None]:
+    """The attention of some songs of a batch to their own words.
+
+    The network is only at work during a forward, and no more songs are held than are looked at in one.
+
+    Args:
+        at_work: gives the model, on the device, for the length of a block.
+        config: of the model.
+        heads: query heads by layer.
+        conditions: of the batch, on the device; only the conditional branch is asked.
+        latents: ``[T, C]`` by song.
+        words: by song; None is not looked for.
+        t: share of noise, from ``noise_level``.
+
+    Yields:
+        One per song of ``words``, None where its words are.
+    """
+    cells = sum(map(len, heads.values())) * max(conditions.frames) * conditions.encoder_states.shape[1]
+    size = max(1, CELLS_MAX * config.patch_size // cells)
+    ahead = [(song, sought) for song, sought in words.items() if sought is not None]
+    found: dict[int, LyricAttention] = {}
+    for song, sought in words.items():
+        if sought is not None and not found:
+            group, ahead = dict(ahead[:size]), ahead[size:]
+            with at_work() as model:
+                found = attention_to(model, heads, conditions, latents, group, t)
+        yield found.pop(song, None)
+
+
 def attention_to(
     model: AceStepModel,
     heads: Mapping[int, Sequence[int]],
     conditions: Conditions,
-    latents: Sequence[Tensor],
-    words: Sequence[Words | None],
+    latents: Mapping[int, Tensor],
+    words: Mapping[int, Words],
     t: float,
-) -> tuple[LyricAttention | None, ...]:
-    """The attention of every song of a batch to its own words.
+) -> dict[int, LyricAttention]:
+    """The attention of some songs of a batch to their own words, in one forward.
 
     Args:
         model: on the device.
         heads: query heads by layer.
         conditions: of the batch, on the device; only the conditional branch is asked.
-        latents: ``[T, C]`` of each song.
-        words: of each song; None is not looked for.
-        t: share of noise, 0 to 1; upstream's is one over the number of denoising steps.
+        latents: ``[T, C]`` by song.
+        words: by song; those are looked at, one or more.
+        t: share of noise, from ``noise_level``.
 
     Returns:
-        One per song, None where ``words`` is.
+        By song.
     """
-    found: list[LyricAttention | None] = [None] * len(words)
-    wanted = [number for number, sought in enumerate(words) if sought is not None]
-    frame_s = model.config.patch_size / LATENT_RATE
-    cells = sum(map(len, heads.values())) * max(conditions.frames) * conditions.encoder_states.shape[1]
-    for songs in _groups(wanted, max(1, CELLS_MAX * model.config.patch_size // cells)):
-        maps = _maps(model, heads, conditions, [latents[song] for song in songs], songs, t)  # [b, heads, N, L]
-        for song, looked in zip(songs, maps, strict=True):
-            frames = -(-conditions.frames[song] // model.config.patch_size)
-            mine = looked[:, :frames, words[song].rows].mT.contiguous().cpu()  # [heads, L, N]
-            found[song] = LyricAttention(mine, words[song].ids, frame_s)
-    return tuple(found)
-
-
-def _groups(songs: Sequence[int], size: int) -> Iterator[Sequence[int]]:
-    for start in range(0, len(songs), size):
-        yield songs[start : start + size]
+    patch, found = model.config.patch_size, {}
+    maps = _maps(model, heads, conditions, [latents[song] for song in words], list(words), t)  # [b, heads, N, L]
+    for (song, sought), looked in zip(words.items(), maps, strict=True):
+        frames = -(-conditions.frames[song] // patch)
+        mine = looked[:, :frames, sought.rows].mT.contiguous().cpu()  # [heads, L, N]
+        found[song] = LyricAttention(mine, sought.ids, patch / LATENT_RATE)
+    return found
 
 
 def _maps(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any, Protocol
 
 from acestep.scoring.scores import Scores
@@ -44,9 +45,32 @@ class Judged(Protocol):
 
 
 def ranked(scores: Sequence[Scores | Written | None]) -> tuple[int, ...]:
-    """Indices, best first; of equals the lower index, and last what has no valid overall score."""
-    overall = [overall_of(one) for one in scores]
-    return tuple(sorted(range(len(overall)), key=lambda index: math.inf if (s := overall[index]) is None else -s))
+    """Indices, best first; of equals the lower index, and last what has no valid overall score.
+
+    What lacks a part that another of the songs has ranks behind those that lack fewer: its mean is over less, and a
+    song that the planner could not hear shall not win by that. Scores that do not say their parts lack none.
+    """
+    overall, parts = [overall_of(one) for one in scores], [_parts_of(one) for one in scores]
+    known = frozenset().union(*filter(None, parts))
+
+    def place(index: int) -> tuple[float, float]:
+        value, mine = overall[index], parts[index]
+        if value is None:
+            return math.inf, 0.0
+        return 0 if mine is None else len(known - mine), -value
+
+    return tuple(sorted(range(len(overall)), key=place))
+
+
+def together(scores: Sequence[Scores | Written | None]) -> Written:
+    """Several tracks as one song, to be ranked: means of the valid overall scores, and of the parts that all have."""
+    valid = [_written(one) for one in scores if overall_of(one) is not None]
+    if not valid:
+        return {"overall": None}
+    parts = [one["parts"] for one in valid if _parts_of(one) is not None]
+    common = [name for name in parts[0] if all(name in other for other in parts)] if parts else None
+    means = {} if common is None else {"parts": {name: fmean(one[name] for one in parts) for name in common}}
+    return {"overall": fmean(one["overall"] for one in valid), **means}
 
 
 def overall_of(scores: Scores | Written | None) -> float | None:
@@ -89,6 +113,12 @@ def caption(place: int, row: Row) -> str:
     )
     told = (text.format(value) for text, value in facts if value != NOTHING)
     return "   ".join([f"#{place}", f"song {row.song}", f"seed {row.seed}", *told])
+
+
+def _parts_of(scores: Scores | Written | None) -> frozenset[str] | None:
+    """Names of the parts of the overall score; None where that is not told."""
+    parts = scores.parts if isinstance(scores, Scores) else (scores or {}).get("parts")
+    return frozenset(parts) if isinstance(parts, Mapping) else None
 
 
 def _figures(scores: Written) -> tuple[str, ...]:

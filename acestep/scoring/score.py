@@ -7,20 +7,23 @@ know files, doors and which take is wanted.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
 
 from acestep.llm_inference import LLMHandler
+from acestep.output.scrub import scrubbed
 from acestep.pieces import latent_frames
 from acestep.planner.plan import Sheet
 from acestep.progress import Progress
 from acestep.render import Renderer, Rendering
 from acestep.request import Request
 from acestep.scoring.alignment import Alignment, align
+from acestep.scoring.attention import LyricAttention
 from acestep.scoring.likelihood import Likelihood
 from acestep.scoring.scores import Scores
 from acestep.scoring.sound import Sound, measure
@@ -28,6 +31,9 @@ from acestep.scoring.timestamps import TimedLine, timed_lines
 from acestep.takes import Performance, Take
 
 _STAGE = "judging"
+_SUNG_AT_ONCE = 2  # attention of the longest song takes 0.5 GB
+_Item, _Result = TypeVar("_Item"), TypeVar("_Result")
+_Sung = tuple[Alignment | None, tuple[TimedLine, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +42,7 @@ class Judgement:
 
     Attributes:
         scores: of it.
-        lines: when each of its lines is sung; () where none is, or where that is not known.
+        lines: when each of its lines is sung; () where none is, or where that is not known. They may be published.
         warnings: a sentence for every score that could not be had.
     """
 
@@ -64,8 +70,8 @@ def judge(
 ) -> tuple[Judgement, ...]:
     """Judge every take.
 
-    Words are followed, and the planner is asked, where a take is a whole song: a track of one sings no lyrics of its
-    own, and of a song that was made in passes nothing has heard the whole.
+    Words are followed, and the planner is asked, where what was played is a whole song: a track sings no lyrics of
+    its own, even where it is mixed with the recording, and of a song made in passes nothing has heard the whole.
 
     Args:
         takes: of the performance.
@@ -77,12 +83,12 @@ def judge(
     """
     report = progress or _unwatched
     report(0.0, _STAGE)
-    whole = [number for number, take in enumerate(takes) if _is_whole(take)]
-    sung = _sung([takes[number] for number in whole], request, performance.rendering, renderer)
+    whole = [number for number, take in enumerate(takes) if _is_whole(take, request)]
+    sung = list(_sung([takes[number] for number in whole], request, performance.rendering, renderer))
     guessed = _guessed([takes[number] for number in whole], request, renderer, llm_handler)
     judged = {number: (*song, guess) for number, song, guess in zip(whole, sung, guessed, strict=True)}
     judgements = []
-    for number, sound in enumerate(_measured(takes, finished, request.sample_rate)):
+    for number, sound in enumerate(_measured(takes, finished, request)):
         report(number / len(takes), _STAGE)
         alignment, lines, likelihood = judged.get(number, (None, (), None))
         warnings = () if likelihood is None else likelihood.warnings
@@ -90,38 +96,72 @@ def judge(
     return tuple(judgements)
 
 
-def _measured(takes: Sequence[Take], finished: Sequence[np.ndarray], sample_rate: int) -> Iterator[Sound]:
+def _measured(takes: Sequence[Take], finished: Sequence[np.ndarray], request: Request) -> Iterator[Sound]:
     """What can be measured in each take; several at once, for what takes time are functions that let threads run."""
-    pool = ThreadPoolExecutor(min(len(takes), os.cpu_count() or 1), thread_name_prefix="measuring")
+    pairs = zip(takes, finished, strict=True)
+    yield from _at_once(lambda pair: _sound(*pair, request), pairs, os.cpu_count() or 1)
+
+
+def _sound(take: Take, samples: np.ndarray, request: Request) -> Sound:
+    wanted, is_track = take.plan.metadata, _is_track(request)
+    known = {} if is_track else {"bpm": wanted.bpm, "keyscale": wanted.keyscale}
+    return measure(samples, request.sample_rate, is_track=is_track, **known)
+
+
+def _is_track(request: Request) -> bool:
+    """Whether its takes are tracks: neither songs nor mixed with the recording or its voice."""
+    edit = request.edit
+    return _plays_tracks(request) and not (edit is not None and (edit.mix or edit.voice is not None))
+
+
+def _is_whole(take: Take, request: Request) -> bool:
+    """Whether the song of a take is all that is heard in it, from its beginning to its end."""
+    under_a_voice = request.edit is not None and request.edit.voice is not None
+    pieced = _plays_tracks(request) or under_a_voice
+    return not pieced and latent_frames(take.plan.duration_s) == take.song.piece.frames
+
+
+def _plays_tracks(request: Request) -> bool:
+    """Whether the task makes one or some tracks of a song, named or not."""
+    return request.task.tracks_max > 0
+
+
+def _sung(takes: Sequence[Take], request: Request, rendering: Rendering, renderer: Renderer) -> Iterator[_Sung]:
+    """How well each take follows its lyrics, and when each line is sung; nothing for those of an earlier batch."""
+    places = {id(song): place for place, song in enumerate(rendering.songs)}
+    known = [places[id(take.song)] for take in takes if id(take.song) in places]
+    attentions = renderer.lyric_attention(request, rendering, known)
+    asked = ((take, next(attentions) if id(take.song) in places else None) for take in takes)
+    yield from _at_once(lambda pair: _followed(*pair, renderer), asked, _SUNG_AT_ONCE)
+
+
+def _followed(take: Take, attention: LyricAttention | None, renderer: Renderer) -> _Sung:
+    if attention is None:
+        return None, ()
+    looked, texts = attention.probabilities.numpy(), renderer.reader.tokenizer.texts(attention.ids)
+    lines = timed_lines(looked, texts, take.plan.duration_s, attention.frame_s) or ()
+    return align(looked, texts), tuple(map(_publishable, lines))
+
+
+def _publishable(line: TimedLine) -> TimedLine:
+    """A line without credentials; one that held some has no tokens, which would spell them."""
+    text = scrubbed(line.text, "lyrics")
+    return line if text == line.text else replace(line, text=text, tokens=())
+
+
+def _at_once(work: Callable[[_Item], _Result], items: Iterable[_Item], most: int) -> Iterator[_Result]:
+    """The results of ``work``, in order; only so many items are taken, and worked on, at once."""
+    pool, running = ThreadPoolExecutor(most, thread_name_prefix="judging"), deque()
     try:
-        yield from pool.map(lambda take, samples: _sound(take, samples, sample_rate), takes, finished)
+        for item in items:
+            running.append(pool.submit(work, item))
+            del item
+            if len(running) == most:
+                yield running.popleft().result()
+        while running:
+            yield running.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _sound(take: Take, samples: np.ndarray, sample_rate: int) -> Sound:
-    wanted = take.plan.metadata
-    known = {} if take.track else {"bpm": wanted.bpm, "keyscale": wanted.keyscale}
-    return measure(samples, sample_rate, **known)
-
-
-def _is_whole(take: Take) -> bool:
-    piece = take.song.piece
-    return not (take.track or piece.track) and latent_frames(take.plan.duration_s) == piece.frames
-
-
-def _sung(
-    takes: Sequence[Take], request: Request, rendering: Rendering, renderer: Renderer
-) -> Iterator[tuple[Alignment | None, tuple[TimedLine, ...]]]:
-    """How well each take follows its lyrics, and when each line is sung."""
-    attentions = dict(zip(map(id, rendering.songs), renderer.lyric_attention(request, rendering), strict=True))
-    for take in takes:
-        attention = attentions.get(id(take.song))
-        if attention is None:
-            yield None, ()
-            continue
-        looked, texts = attention.probabilities.numpy(), renderer.reader.tokenizer.texts(attention.ids)
-        yield align(looked, texts), timed_lines(looked, texts, take.plan.duration_s, attention.frame_s) or ()
 
 
 def _guessed(

@@ -67,9 +67,13 @@ class Scores:
         return total / math.fsum(WEIGHTS[name] for name in parts)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON types only: ``overall`` and every part, to four digits; None for what is missing or not finite."""
+        """JSON types only, numbers to four digits; None for what is missing or not finite.
+
+        ``parts`` are the values that ``overall`` is the mean of; the others are all that is known.
+        """
         return {
             "overall": _plain(self.overall),
+            "parts": _plain(self.parts),
             "alignment": None if self.alignment is None else _plain(asdict(self.alignment)),
             "likelihood": None if self.likelihood is None else _plain(_guesses(self.likelihood)),
             "sound": _plain(asdict(self.sound) | {"quality": self.sound.quality}),
@@ -85,6 +89,6 @@ def _plain(value: Any) -> Any:
     """A value in JSON's types, numbers rounded; what is no finite number is None."""
     if isinstance(value, Mapping):
         return {name: _plain(item) for name, item in value.items()}
-    if value is None or isinstance(value, str):
+    if value is None or isinstance(value, (str, bool)):
         return value
     return round(float(value), DIGITS) if math.isfinite(value) else None

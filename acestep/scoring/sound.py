@@ -55,6 +55,7 @@ class Sound:
         silence_share: share of 100 ms frames below -60 dBFS.
         longest_silence_s: the longest stretch of such frames, beginning and end included.
         spectral_outliers: share of the third-octave bands that are a whistle, hum, a hole or hiss, 0 to 1.
+        is_track: it is one track, or what lacks one, which may rest for as long as it likes.
     """
 
     tempo: float | None
@@ -66,26 +67,34 @@ class Sound:
     silence_share: float
     longest_silence_s: float
     spectral_outliers: float
+    is_track: bool = False
 
     @property
     def quality(self) -> float:
-        """0 to 1: the product of four shares, each 1 while all is well.
+        """0 to 1: the product of four shares, of a track three, each 1 while all is well.
 
-        Loudness: 1 from -30 to -6 LUFS, 0 where 12 LU outside. Silence: 1 up to 2 s at once, 0 from 10 s. Spectrum: 1
-        without outlying bands, 0 from 30 % of them. Peak: 1 up to 0 dBTP, 0 from +3 dBTP. A product, because one
-        fault spoils a song. NaN when one of the four is.
+        Loudness: 1 from -30 to -6 LUFS, 0 where 12 LU outside. Silence: 1 up to 2 s at once, 0 from 10 s; not of
+        tracks, which rest while others play. Spectrum: 1 without outlying bands, 0 from 30 % of them. Peak: 1 up to
+        0 dBTP, 0 from +3 dBTP. A product, because one fault spoils a song. NaN when one of them is.
         """
         outside = max(LOUDNESS_LOW - self.loudness_lufs, self.loudness_lufs - LOUDNESS_HIGH)
         shares = (
             _falling(outside, 0.0, LOUDNESS_SLACK),
-            _falling(self.longest_silence_s, SILENCE_FINE_S, SILENCE_WORST_S),
+            1.0 if self.is_track else _falling(self.longest_silence_s, SILENCE_FINE_S, SILENCE_WORST_S),
             _falling(self.spectral_outliers, 0.0, OUTLIERS_WORST),
             _falling(self.true_peak_dbtp, PEAK_FINE_DBTP, PEAK_WORST_DBTP),
         )
         return math.prod(shares)
 
 
-def measure(samples: np.ndarray, sample_rate: int, *, bpm: float | None = None, keyscale: str | None = "") -> Sound:
+def measure(
+    samples: np.ndarray,
+    sample_rate: int,
+    *,
+    bpm: float | None = None,
+    keyscale: str | None = "",
+    is_track: bool = False,
+) -> Sound:
     """Measure a finished song.
 
     Args:
@@ -93,6 +102,7 @@ def measure(samples: np.ndarray, sample_rate: int, *, bpm: float | None = None, 
         sample_rate: in Hz.
         bpm: the tempo asked for, if any.
         keyscale: the key asked for, one of ``constants.KEYSCALES``, or "" or None.
+        is_track: it is not a whole song, see ``Sound``.
 
     Raises:
         GenerationError: a sample is NaN or infinite.
@@ -109,6 +119,7 @@ def measure(samples: np.ndarray, sample_rate: int, *, bpm: float | None = None, 
         silence_share=silence_share(samples, sample_rate, SILENT_DB),
         longest_silence_s=longest_silence_s(samples, sample_rate),
         spectral_outliers=spectral_outliers(samples, sample_rate),
+        is_track=is_track,
     )
 
 

@@ -9,18 +9,20 @@ and how sure that is, is not: theirs begin in the pause before them, and their c
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from tokenizers import Tokenizer
 
-from acestep.lyrics import is_tag
-from acestep.scoring.alignment import check_rows, dtw, judgeable, scaled
+from acestep.scoring.alignment import check_rows, dtw, judgeable, scaled, tag_rows
 
 BACKGROUND = 2.0  # times its median: what a row, then a column, must exceed to count
 STD_MIN = 1e-9
 HEARD = 0.5  # share of its highest attention on the path at which a token begins and ends
+BREAKS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"  # what ends a line: all that ``str.splitlines`` knows
+_BEHIND_BREAKS = re.compile(f"(?<=[{BREAKS}])(?=[^{BREAKS}])")
 _INCOMPLETE = "\N{REPLACEMENT CHARACTER}"  # how a vocabulary spells the beginning of a character
 
 
@@ -42,7 +44,10 @@ class TimedToken:
 
 @dataclass(frozen=True, slots=True)
 class TimedLine:
-    """One line of the lyrics; fields as those of ``TimedToken``, ``text`` without space around it."""
+    """One line of the lyrics; fields as those of ``TimedToken``, ``text`` with single spaces and none around it.
+
+    A line is either sung, then nothing of it is a structure tag, or holds nothing but tags.
+    """
 
     text: str
     start_s: float
@@ -52,8 +57,13 @@ class TimedLine:
 
     @property
     def is_tag(self) -> bool:
-        """Whether it is a structure tag, such as ``[Chorus]``, which nobody sings."""
-        return is_tag(self.text)
+        """Whether it is structure tags alone, such as ``[Chorus]``, which nobody sings."""
+        return bool(self.text) and not without_tags(self.text).strip()
+
+
+def without_tags(text: str) -> str:
+    """What of a line is outside of brackets."""
+    return "".join(character for character, tag in zip(text, tag_rows(text), strict=True) if not tag)
 
 
 def token_texts(tokenizer: Tokenizer, ids: Sequence[int]) -> tuple[str, ...]:
@@ -80,8 +90,8 @@ def timed_lines(
 ) -> tuple[TimedLine, ...] | None:
     """Find every token, and from them every line, in a song.
 
-    A line ends with the token that holds its newline. Lines without text are left out, structure tags are not: see
-    ``TimedLine.is_tag``.
+    A line ends with its break, of whatever kind; a token with a break within it is shared by two lines. Lines without
+    text are left out, those of structure tags are not: see ``TimedLine.is_tag``. Tags in a sung line are.
 
     Args:
         attention: probabilities ``[H, L, N]``.
@@ -161,22 +171,36 @@ def _median(values: np.ndarray, axis: int) -> np.ndarray:
 
 
 def _lines(tokens: Sequence[TimedToken]) -> Iterator[list[TimedToken]]:
-    """Tokens up to and with each newline, and those behind the last."""
+    """Tokens up to and with each break, and those behind the last."""
     line: list[TimedToken] = []
     for token in tokens:
-        line.append(token)
-        if "\n" in token.text:
-            yield line
-            line = []
+        for text in _BEHIND_BREAKS.split(token.text):
+            line.append(replace(token, text=text))
+            if text.endswith(tuple(BREAKS)):
+                yield line
+                line = []
     yield line
 
 
 def _line(tokens: Sequence[TimedToken]) -> TimedLine:
     """A line lasts as long as what is seen of it: nobody looks at its newline, and a pause would belong to that."""
-    seen = [token for token in tokens if not token.text.isspace()]
+    words = list(_words(tokens))
+    kept = words if _text(words) else tokens
+    seen = [token for token in kept if not token.text.isspace()]
     confidence = round(sum(token.confidence for token in seen) / len(seen), 4)
-    return TimedLine(_text(tokens), seen[0].start_s, seen[-1].end_s, confidence, tuple(tokens))
+    return TimedLine(_text(kept), seen[0].start_s, seen[-1].end_s, confidence, tuple(kept))
+
+
+def _words(tokens: Sequence[TimedToken]) -> Iterator[TimedToken]:
+    """What of the tokens of a line is outside of its tags."""
+    tags = tag_rows("".join(token.text for token in tokens))  # by character
+    start = 0
+    for token in tokens:
+        mine = tags[start : start + max(len(token.text), 1)]  # of a character's beginning, that character
+        if not (mine.size and mine.all()):
+            yield replace(token, text="".join(one for one, tag in zip(token.text, mine, strict=False) if not tag))
+        start += len(token.text)
 
 
 def _text(tokens: Sequence[TimedToken]) -> str:
-    return "".join(token.text for token in tokens).strip()
+    return " ".join("".join(token.text for token in tokens).split())

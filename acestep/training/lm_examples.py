@@ -243,8 +243,8 @@ def _thinned(chain: ChainOfThought, rng: random.Random) -> ChainOfThought:
 
 
 def _written(v: Vocabulary, excerpt: Excerpt, told: str, rng: random.Random) -> tuple[int, ...]:
-    """A chain, lyrics, the end of the turn."""
-    return (*_thought(v, excerpt.chain(told, rng)), *v.text(f"\n\n{excerpt.lyrics}"), v.end_of_turn)
+    """A chain, lyrics below their heading, the end of the turn."""
+    return (*_thought(v, excerpt.chain(told, rng)), *v.text(f"\n# Lyric\n{excerpt.lyrics}\n"), v.end_of_turn)
 
 
 def _thought(v: Vocabulary, chain: ChainOfThought) -> tuple[int, ...]:
