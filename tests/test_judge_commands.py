@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import signal
 import subprocess
@@ -164,16 +165,8 @@ def test_what_explore_refuses(here: Path, capsys: pytest.CaptureFixture[str], sa
 
 
 def test_ctrl_c_ends_an_exploration_and_loses_nothing(here: Path) -> None:
-    command = [sys.executable, "-m", "acestep", *EXPLORE]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    running = subprocess.Popen(command, env={**environment(), "OMP_NUM_THREADS": "1"}, **pipes)
-    deadline = time.monotonic() + 60
-    while not (here / "ideas" / FILE).exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    running.send_signal(signal.SIGINT)
-    said, told = running.communicate(timeout=60)
-    assert running.returncode == 0, told
+    code, said, told = interrupted_once_it_stands(here)
+    assert code == 0, told
     assert "stopped; the same command goes on." in told
     standing = read_standing(here / "ideas")
     assert standing is not None
@@ -182,7 +175,24 @@ def test_ctrl_c_ends_an_exploration_and_loses_nothing(here: Path) -> None:
     assert not [path for path in (here / "ideas").iterdir() if path.name.startswith(".batch-")]
 
 
-def environment() -> dict[str, str]:
-    import os
+def interrupted_once_it_stands(here: Path) -> tuple[int, str, str]:
+    """Exit code, output and errors of an exploration in a process that gets Ctrl-C after its first batch.
 
-    return {**os.environ, "PYTHONPATH": str(PROJECT)}
+    What a shell starts in the background does not hear Ctrl-C, nor do its children; this process does.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    command = [sys.executable, "-m", "acestep", *EXPLORE]
+    settings = {**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, env=settings, **pipes) as running:
+        signal.signal(signal.SIGINT, before)
+        try:
+            deadline = time.monotonic() + 60
+            while not (here / "ideas" / FILE).exists():
+                assert time.monotonic() < deadline, "no first batch"
+                time.sleep(0.05)
+            running.send_signal(signal.SIGINT)
+            said, told = running.communicate(timeout=60)
+        finally:
+            running.kill()
+    return running.returncode, said, told

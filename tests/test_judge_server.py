@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from acestep.cogrun.errors import CogServerError
+from acestep.cog_door import signer
 from acestep.cogrun.schema import PROJECT
+from acestep.errors import InputError
 from acestep.output.content_credentials import read_credentials
 from acestep.output.tags import read_recipe, read_tags
 
@@ -122,8 +123,18 @@ def test_a_server_that_signs_signs_everything_it_can(tmp_path: Path) -> None:
         assert "wav" in answer["error"]
 
 
-def test_half_of_a_signature_fails_setup(tmp_path: Path) -> None:
-    certificate, _ = identity(tmp_path / "singer").files
-    server = CogServer(PROJECT, {"OMP_NUM_THREADS": "1", "ACESTEP_SIGN_CERT": str(certificate)})
-    with pytest.raises(CogServerError, match="ACESTEP_SIGN_KEY is not set: signing needs a certificate and its key"):
-        server.__enter__()
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"ACESTEP_SIGN_CERT": "a.pem"}, "ACESTEP_SIGN_KEY is not set: signing needs a certificate and its key."),
+        ({"ACESTEP_SIGN_KEY": "a.pem"}, "ACESTEP_SIGN_CERT is not set: signing needs a certificate and its key."),
+        ({"ACESTEP_SIGN_CERT": "no.pem", "ACESTEP_SIGN_KEY": "no.pem"}, "sign_cert"),
+    ],
+)
+def test_half_of_a_signature_is_refused(settings: dict[str, str], sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        signer(settings)
+
+
+def test_without_a_certificate_nothing_is_signed() -> None:
+    assert signer({"ACESTEP_SIGN_TIMESTAMP": "http://time"}) is None
