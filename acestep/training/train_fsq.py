@@ -25,10 +25,12 @@ from acestep.training.learn.command import budget_of, settings_of, trainer_parse
 from acestep.training.learn.trainer import Budget, Figures, Settings, Trainer, averaged_weights
 from acestep.training.sizes import TRANSFORMER
 from acestep.training.train_vae import finished_vae
-from acestep.training.truth import HEARD, frame_facts
+from acestep.training.truth import BASS, CHORD, DRUMS, HEARD, VOICE, frame_facts
 
 CODES = 16  # per excerpt
 FACTS_WEIGHT = 20.0  # of cross-entropies of a quarter, beside a share of the energy
+SHARES = ((CHORD, 1.0), (BASS, 1.0), (DRUMS, 8.0), (slice(VOICE, VOICE + 1), 2.0))  # alike, drums were never heard
+SPREAD_WEIGHT = 5.0  # of bits that are one-sided or say the same; without it a quarter of them is unused
 
 
 class SemanticCodec(nn.Module):
@@ -58,13 +60,33 @@ class SemanticCodec(nn.Module):
 
     def quantized(self, pooled: Tensor) -> Tensor:
         """The codes of ``[B, K, D]`` as vectors of the same shape, with gradients."""
-        quantizer = self.tokenizer.quantizer
-        return quantizer.project_out(straight_through(quantizer, pooled))
+        return self.tokenizer.quantizer.project_out(self.levels(pooled))
+
+    def levels(self, pooled: Tensor) -> Tensor:
+        """The codes of ``[B, K, D]`` as levels in [-1, 1] ``[B, K, dims]``, with gradients."""
+        return straight_through(self.tokenizer.quantizer, pooled)
 
     def facts_error(self, ear: str, vectors: Tensor, facts: Tensor) -> Tensor:
         """Cross-entropy of the facts ``[B, K * 5, HEARD]`` that an ear hears in its vectors."""
-        told = self.ears[ear](vectors)  # [B, K, 5 * HEARD], of what is said [B, K * 5, HEARD]
-        return F.binary_cross_entropy_with_logits(told, facts.view_as(told))
+        told = self.ears[ear](vectors).view_as(facts)  # of pooled vectors and codes [B, K, 5 * HEARD] before
+        return F.binary_cross_entropy_with_logits(told, facts, _shares().to(told))
+
+
+def _shares() -> Tensor:
+    """How much every fact counts, ``[HEARD]``, mean 1."""
+    shares = torch.empty(HEARD)
+    for columns, share in SHARES:
+        shares[columns] = share
+    return shares / shares.mean()
+
+
+def spread_error(levels: Tensor) -> Tensor:
+    """How far levels ``[..., dims]`` are from even and independent: mean square of their means and covariances."""
+    rows = levels.flatten(0, -2)
+    centred = rows - rows.mean(0)
+    covariance = centred.T @ centred / len(rows)  # [dims, dims]
+    apart = covariance - torch.diag(torch.diagonal(covariance))
+    return rows.mean(0).square().mean() + apart.square().mean()
 
 
 def straight_through(quantizer: FiniteScalarQuantizer, pooled: Tensor) -> Tensor:
@@ -99,15 +121,17 @@ class FsqLoss:
         excerpts, facts = (torch.stack(of).to(next(codec.parameters()).device) for of in zip(*drawn, strict=True))
         weights = self.weights.to(excerpts)
         pooled = codec.pooled(excerpts)
-        quantized = codec.quantized(pooled)
+        levels = codec.levels(pooled)
+        quantized = codec.tokenizer.quantizer.project_out(levels)
         said = codec.detokenizer(quantized)
         error = ((said - excerpts).square() * weights).mean()
         spread = ((excerpts - excerpts.mean((0, 1))).square() * weights).mean()
         heard = {"pooled": pooled, "code": quantized, "said": said}
         errors = {ear: codec.facts_error(ear, vectors, facts) for ear, vectors in heard.items()}
         figures = {f"facts_{ear}": one.item() for ear, one in errors.items()}
-        loss = error / spread + FACTS_WEIGHT * torch.stack([*errors.values()]).sum()
-        return loss, {"explained": 1 - error.item() / spread.item(), **figures}
+        uneven = spread_error(levels)
+        loss = error / spread + FACTS_WEIGHT * torch.stack([*errors.values()]).sum() + SPREAD_WEIGHT * uneven
+        return loss, {"explained": 1 - error.item() / spread.item(), **figures, "uneven": uneven.item()}
 
     def _excerpt(self, rng: np.random.Generator, frames: int) -> tuple[Tensor, Tensor]:
         """Latents ``[frames, C]`` and facts ``[frames, HEARD]``."""
