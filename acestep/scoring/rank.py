@@ -152,5 +152,6 @@ def _in_brackets(agreement: float | None) -> str:
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    """Everything stands at the right of its column, as numbers do."""
-    return _GAP.join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
+    """The name stands at the left, for logs may lose space before a line; all else at the right, as numbers do."""
+    name, *others = cells
+    return _GAP.join([name.ljust(widths[0]), *map(str.rjust, others, widths[1:])])
