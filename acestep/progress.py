@@ -8,6 +8,10 @@ Progress = Callable[[float, str], None]
 HEARD_SHARE = 0.1  # of work that begins by encoding a recording
 
 
+def unwatched(share: float, stage: str) -> None:
+    """Progress that nobody watches."""
+
+
 def part(progress: Progress | None, low: float, high: float) -> Progress | None:
     """Progress of a part of the work, which is told as that of the whole."""
     if progress is None:

@@ -29,7 +29,7 @@ from acestep.models.acestep_model import AceStepModel
 from acestep.pieces import Piece
 from acestep.planner.plan import Plan
 from acestep.prepare import Preparer, without_source
-from acestep.progress import Progress, by_chunk
+from acestep.progress import Progress, by_chunk, unwatched
 from acestep.reading import Reader
 from acestep.request import Request
 from acestep.scoring.attention import LyricAttention, heads_that_follow, noise_level, song_by_song, words_of
@@ -138,7 +138,7 @@ class Renderer:
             GenerationError: the latents are not finite, or all zero.
         """
         with self._at_work():
-            return self._play(request, tuple(pieces), reference, progress or _silent, meters or self.meters())
+            return self._play(request, tuple(pieces), reference, progress or unwatched, meters or self.meters())
 
     @torch.inference_mode()
     def codes_of(self, waveform: Tensor, progress: Progress | None = None) -> tuple[int, ...]:
@@ -313,7 +313,3 @@ def _decoded(codec: Codec, latents: Tensor, piece: Piece, margin: int, on_chunk:
 
 def _between(low: float, high: float, share: float) -> float:
     return round(low + (high - low) * share, 4)
-
-
-def _silent(share: float, stage: str) -> None:
-    """Progress that nobody watches."""

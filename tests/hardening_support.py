@@ -9,7 +9,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -147,6 +147,11 @@ def limited(process: int, kind: int, limit: int) -> Iterator[None]:
         yield
     finally:
         resource.prlimit(process, kind, before)
+
+
+def disk_with_room_for(size: int) -> AbstractContextManager[None]:
+    """In the block no file may grow beyond ``size`` bytes: writing further fails as on a full disk."""
+    return limited(0, resource.RLIMIT_FSIZE, size)
 
 
 def wait_until(happened: Callable[[], bool], timeout: float = 60.0) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -38,6 +37,7 @@ from acestep.output.recipe import ModelUsed, OutputMade, SourceUsed, build_recip
 from acestep.output.tags import SongTags, read_recipe, read_tags, write_tags
 from acestep.output.writer import write_audio
 
+from hardening_support import disk_with_room_for
 from signing_support import Identity, certificate, identity, key_pem, pem
 
 RATE = 48_000
@@ -527,17 +527,6 @@ def credentials_key(credentials: Credentials) -> Any:
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     return load_pem_private_key(credentials.identity.private_key, None)
-
-
-@contextmanager
-def disk_with_room_for(size: int) -> Iterator[None]:
-    """No file may grow beyond ``size`` bytes: writing further fails as on a full disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize("name", PER_CONTAINER)

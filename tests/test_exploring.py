@@ -19,7 +19,7 @@ from acestep.cli import main
 from acestep.cogrun.schema import PROJECT
 from acestep.constants import SEED_MAX
 from acestep.errors import AceStepError, GenerationError, InputError, OutputError
-from acestep.exploring.explore import Exploration
+from acestep.exploring.explore import Exploration, Make
 from acestep.exploring.folder import SongFolder
 from acestep.exploring.standing import FILE, Candidate, Standing, read_standing
 from acestep.exploring.told import told_once
@@ -52,6 +52,17 @@ def made(params: GenerationParams, config: GenerationConfig, folder: Path, progr
         scores = {"overall": quality(seed)}
         audios.append({"path": str(path), "params": {"seed": seed}, "track": "", "scores": scores})
     return GenerationResult(audios)
+
+
+def telling_of(second: threading.Event) -> Make:
+    """Makes songs, and tells when the second batch is begun."""
+
+    def make(params: GenerationParams, config: GenerationConfig, folder: Path, progress: Progress):
+        if config.seeds[0] == 102:
+            second.set()
+        return made(params, config, folder, progress)
+
+    return make
 
 
 def best(seeds: range, keep: int) -> list[int]:
@@ -103,13 +114,7 @@ def test_seeds_begin_again_behind_the_last() -> None:
 
 def test_the_next_batch_is_made_while_the_last_is_listened_to(tmp_path: Path) -> None:
     second = threading.Event()
-
-    def telling(params: GenerationParams, config: GenerationConfig, folder: Path, progress: Progress):
-        if config.seeds[0] == 102:
-            second.set()
-        return made(params, config, folder, progress)
-
-    with Exploration(telling, PARAMS, CONFIG, tmp_path) as exploration:
+    with Exploration(telling_of(second), PARAMS, CONFIG, tmp_path) as exploration:
         assert next(exploration).made == 2
         assert second.wait(10), "nobody asked for the second batch, and it is made all the same"
 
@@ -338,7 +343,7 @@ import os, signal, sys
 from pathlib import Path
 sys.path[:0] = sys.argv[2:]
 from test_exploring import CONFIG, PARAMS, made
-from acestep.exploring.explore import Exploration
+from acestep.exploring.explore import Exploration, Make
 
 def killed(params, config, folder, progress):
     result = made(params, config, folder, progress)
@@ -458,13 +463,7 @@ def test_a_song_that_goes_away_while_others_are_made_is_told(tmp_path: Path) -> 
 
 def test_stopping_knows_of_songs_that_nobody_asked_for(tmp_path: Path) -> None:
     second = threading.Event()
-
-    def telling(params: GenerationParams, config: GenerationConfig, folder: Path, progress: Progress):
-        if config.seeds[0] == 102:
-            second.set()
-        return made(params, config, folder, progress)
-
-    with Exploration(telling, PARAMS, CONFIG, tmp_path) as exploration:
+    with Exploration(telling_of(second), PARAMS, CONFIG, tmp_path) as exploration:
         assert second.wait(10)
     assert exploration.standing.made >= 2
     assert exploration.standing == read_standing(tmp_path)

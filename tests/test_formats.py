@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import stat
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -30,6 +27,7 @@ from acestep.output.recipe import ModelUsed, OutputMade, build_recipe, to_json
 from acestep.output.tags import AI_COMMENT, CONTAINERS, ISO_639_2, SongTags, read_recipe, read_tags
 from acestep.output.writer import BLOCK_SAMPLES, ENCODERS, check_writable, quantised, write_audio
 
+from hardening_support import disk_with_room_for
 from processes import children
 
 RATE = 48_000
@@ -386,17 +384,6 @@ def test_a_missing_ffmpeg_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         write_audio(song(), RATE, tmp_path / "song.m4a", "m4a", FULL, recipe())
     write_audio(song(), RATE, tmp_path / "song.flac", "flac", FULL, recipe())
     assert_nothing_left(tmp_path, "song.flac")
-
-
-@contextmanager
-def disk_with_room_for(size: int) -> Iterator[None]:
-    """No file may grow beyond ``size`` bytes: writing further fails as on a full disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize("name", ALL)

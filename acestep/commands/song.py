@@ -21,7 +21,7 @@ from acestep.commands.judging import add_judging, chosen, is_judged, timed_texts
 from acestep.commands.names import naming
 from acestep.commands.signing import add_signing, credentials_of
 from acestep.constants import SAMPLE_RATE, SEED_MAX
-from acestep.errors import InputError, OutputError
+from acestep.errors import InputError
 from acestep.output.formats import CD_RATE
 from acestep.tasks import EXTRACTION
 from acestep.terminal import print_json
@@ -246,13 +246,13 @@ def _format_of(arguments: argparse.Namespace) -> str:
 
 def _publish(audios: Sequence[dict[str, Any]], texts: Sequence[dict[str, str]], output: Path) -> list[Path]:
     """Put the finished files, and the texts beside each, to where they were asked for, all or none."""
-    from acestep.output.writer import write_text
+    from acestep.output.writer import move_file, write_text
 
     written: list[Path] = []
     with ExitStack() as undo:
         for audio, beside, name in zip(audios, texts, _names(audios, output), strict=True):
             target = output.with_name(name)
-            _move(Path(audio["path"]), target)
+            move_file(Path(audio["path"]), target)
             undo.callback(target.unlink, missing_ok=True)
             for suffix, text in beside.items():
                 write_text(target.with_suffix(suffix), text)
@@ -260,13 +260,6 @@ def _publish(audios: Sequence[dict[str, Any]], texts: Sequence[dict[str, str]], 
             written.append(target)
         undo.pop_all()
     return written
-
-
-def _move(file: Path, target: Path) -> None:
-    try:
-        file.replace(target)
-    except OSError as error:
-        raise OutputError(f"cannot write {target.name!r}: {error.strerror}.") from error
 
 
 def _names(audios: Sequence[dict[str, Any]], output: Path) -> Iterator[str]:

@@ -19,6 +19,7 @@ import filelock
 
 from acestep.errors import InputError, OutputError
 from acestep.exploring.standing import Standing
+from acestep.output.writer import move_file
 
 _LOCK = ".exploration.lock"
 _BENCH = ".batch-"
@@ -141,7 +142,7 @@ class SongFolder:
         if coming:
             self._write(replace(before, loose=tuple(coming)))
         for name, path in coming.items():
-            _move(path, self.path / name)
+            move_file(path, self.path / name)
         dropped = before.files - after.files
         if dropped:
             self._write(replace(after, loose=tuple(sorted(dropped))))
@@ -175,10 +176,3 @@ class SongFolder:
         except OSError:
             return None
         return found.st_dev, found.st_ino
-
-
-def _move(file: Path, target: Path) -> None:
-    try:
-        file.replace(target)
-    except OSError as error:
-        raise OutputError(f"cannot write {target.name!r}: {error.strerror}.") from error

@@ -6,7 +6,6 @@ In: candidates with their scores. Out: the best of them, ``exploration.json``. R
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 from acestep.constants import SEED_MAX
 from acestep.errors import InputError
 from acestep.output.writer import write_text
+from acestep.scoring.rank import ranked
 
 FILE = "exploration.json"
 SCHEMA_VERSION = 1
@@ -36,11 +36,6 @@ class Candidate:
     file: str
     overall: float | None
     scores: Mapping[str, Any]
-
-    @property
-    def order(self) -> float:
-        """What candidates are sorted by, best first."""
-        return math.inf if self.overall is None else -self.overall
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +67,8 @@ class Standing:
 
     def after(self, candidates: Iterable[Candidate], made: int, keep: int) -> Standing:
         """The standing when ``made`` more songs are there; of all, the best ``keep`` stay, of equals the earlier."""
-        best = sorted((*self.best, *candidates), key=lambda candidate: candidate.order)
+        songs = (*self.best, *candidates)
+        best = [songs[index] for index in ranked([song.scores for song in songs])]
         return replace(self, made=self.made + made, best=tuple(best[:keep]))
 
     def write(self, folder: Path) -> None:

@@ -6,9 +6,11 @@ torch, no network, no model. Refuses to change anything.
 
 from __future__ import annotations
 
+from typing import Unpack
+
 from acestep.linting import agreement, captions, lines, settings, tags
 from acestep.linting.findings import HINT, WARNING, Finding
-from acestep.linting.song import read_song
+from acestep.linting.song import Said, read_song
 
 __all__ = ["HINT", "REMARKS_AT_MOST", "RULES", "WARNING", "Finding", "lint", "remarks"]
 
@@ -16,68 +18,28 @@ RULES = (*captions.RULES, *tags.RULES, *lines.RULES, *agreement.RULES, *settings
 REMARKS_AT_MOST = 5
 
 
-def lint(
-    caption: str,
-    lyrics: str,
-    *,
-    bpm: int | None = None,
-    keyscale: str = "",
-    timesignature: str = "",
-    duration: float | None = None,
-    vocal_language: str = "unknown",
-    instrumental: bool = False,
-) -> tuple[Finding, ...]:
+def lint(caption: str, lyrics: str, **said: Unpack[Said]) -> tuple[Finding, ...]:
     """What every rule finds, in the order of the text.
 
     Args:
         caption: the music in words; empty when there is none yet.
         lyrics: words to sing with structure tags; empty when there are none yet.
-        bpm, keyscale, timesignature, vocal_language: as ``GenerationParams`` takes them.
-        duration: seconds; None, 0 or negative is open.
-        instrumental: nobody sings, whatever the lyrics are.
+        said: ``bpm``, ``keyscale``, ``timesignature``, ``duration``, ``vocal_language``, ``instrumental``.
 
     Raises:
         InputError: metadata that is not allowed.
     """
-    song = read_song(
-        caption,
-        lyrics,
-        bpm=bpm,
-        keyscale=keyscale,
-        timesignature=timesignature,
-        duration=duration,
-        vocal_language=vocal_language,
-        instrumental=instrumental,
-    )
+    song = read_song(caption, lyrics, **said)
     return tuple(sorted((found for rule in RULES for found in rule(song)), key=lambda found: found.place))
 
 
-def remarks(
-    caption: str,
-    lyrics: str,
-    *,
-    bpm: int | None = None,
-    keyscale: str = "",
-    timesignature: str = "",
-    duration: float | None = None,
-    vocal_language: str = "unknown",
-    instrumental: bool = False,
-) -> tuple[str, ...]:
+def remarks(caption: str, lyrics: str, **said: Unpack[Said]) -> tuple[str, ...]:
     """The warnings of ``lint`` as sentences for a log, five at most; where there are more, the last says how many.
 
     Raises:
         InputError: metadata that is not allowed.
     """
-    found = lint(
-        caption,
-        lyrics,
-        bpm=bpm,
-        keyscale=keyscale,
-        timesignature=timesignature,
-        duration=duration,
-        vocal_language=vocal_language,
-        instrumental=instrumental,
-    )
+    found = lint(caption, lyrics, **said)
     sentences = tuple(f"In the {_spoken(one.where)}: {one.message}" for one in found if one.severity == WARNING)
     if len(sentences) <= REMARKS_AT_MOST:
         return sentences

@@ -6,6 +6,7 @@ In: what a caller says. Out: a frozen ``Song``. Refuses to judge more than ``met
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypedDict
 
 from acestep.constants import INSTRUMENTAL_LYRICS
 from acestep.linting.script import Script, read_script
@@ -45,18 +46,35 @@ class Song:
         return self.instrumental or (bool(self.script.text.strip()) and not self.script.lines)
 
 
+class Said(TypedDict, total=False):
+    """What a caller says beside the words; what is left out is open.
+
+    Attributes:
+        bpm, keyscale, timesignature, vocal_language: as ``GenerationParams`` takes them.
+        duration: seconds; None, 0 or negative is open.
+        instrumental: nobody sings, whatever the lyrics are.
+    """
+
+    bpm: int | None
+    keyscale: str
+    timesignature: str
+    duration: float | None
+    vocal_language: str
+    instrumental: bool
+
+
 def read_song(
     caption: str,
     lyrics: str,
     *,
-    bpm: int | None,
-    keyscale: str,
-    timesignature: str,
-    duration: float | None,
-    vocal_language: str,
-    instrumental: bool,
+    bpm: int | None = None,
+    keyscale: str = "",
+    timesignature: str = "",
+    duration: float | None = None,
+    vocal_language: str = "unknown",
+    instrumental: bool = False,
 ) -> Song:
-    """A song of what a caller says.
+    """A song of what a caller says; the arguments are those of ``Said``.
 
     Raises:
         InputError: metadata that is not allowed.

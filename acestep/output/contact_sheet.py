@@ -8,7 +8,6 @@ reduced to the columns of the picture.
 from __future__ import annotations
 
 import math
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -17,8 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from acestep.errors import OutputError
-from acestep.output.writer import check_writable
+from acestep.output.writer import check_writable, replacing
 
 WIDTH, MARGIN, LABELS = 1600, 24, 56  # pixels: of the picture, around it, for the names of frequencies
 PLOT = WIDTH - 2 * MARGIN - LABELS  # columns of the longest song
@@ -80,14 +78,8 @@ def contact_sheet(songs: Sequence[Panel], path: str | Path) -> Path:
     path = Path(path)
     picture = draw(songs)
     check_writable(path.parent)
-    part = path.with_name(f".{secrets.token_hex(8)}.part")
-    try:
+    with replacing(path) as part:
         picture.save(part, "PNG")
-        part.replace(path)
-    except OSError as error:
-        raise OutputError(f"cannot write {path.name!r}: {error.strerror}") from error
-    finally:
-        part.unlink(missing_ok=True)
     return path
 
 

@@ -72,7 +72,7 @@ def write_audio(
         raise GenerationError(f"cannot write {path.name!r}: it contains samples that are not finite numbers")
     assert_shareable(recipe)
     check_writable(path.parent)
-    with _atomic(path) as part:
+    with replacing(path) as part:
         ENCODERS[audio_format.encoder](samples, sample_rate, part, audio_format, tags)
         write_tags(part, audio_format.tag_kind, tags, to_json(recipe))
         if credentials is not None:
@@ -88,8 +88,20 @@ def write_text(path: Path, text: str) -> None:
         OutputError: folder not writable, or the disk is full. Nothing is left behind.
     """
     check_writable(path.parent)
-    with _atomic(path) as part:
+    with replacing(path) as part:
         part.write_text(text, encoding="utf-8")
+
+
+def move_file(file: Path, target: Path) -> None:
+    """Give a complete file of the same disk its place; one of that name is replaced.
+
+    Raises:
+        OutputError: it cannot be.
+    """
+    try:
+        file.replace(target)
+    except OSError as error:
+        raise OutputError(f"cannot write {target.name!r}: {error.strerror}.") from error
 
 
 def check_writable(folder: str | Path) -> None:
@@ -127,7 +139,7 @@ def writable_folder(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _atomic(path: Path) -> Iterator[Path]:
+def replacing(path: Path) -> Iterator[Path]:
     """A file beside ``path`` that is on the disk when it takes its place; errors of the block name ``path``."""
     try:
         with _replacement(path) as part:

@@ -19,7 +19,7 @@ from acestep.llm_inference import LLMHandler
 from acestep.output.scrub import scrubbed
 from acestep.pieces import latent_frames
 from acestep.planner.plan import Sheet
-from acestep.progress import Progress
+from acestep.progress import Progress, unwatched
 from acestep.render import Renderer, Rendering
 from acestep.request import Request
 from acestep.scoring.alignment import Alignment, align
@@ -81,7 +81,7 @@ def judge(
         llm_handler: the planner, if it planned or listened.
         progress: called with (share done, stage).
     """
-    report = progress or _unwatched
+    report = progress or unwatched
     report(0.0, _STAGE)
     whole = [number for number, take in enumerate(takes) if _is_whole(take, request)]
     sung = list(_sung([takes[number] for number in whole], request, performance.rendering, renderer))
@@ -175,7 +175,3 @@ def _guessed(
     sheets = [Sheet(request.caption or take.plan.caption, take.plan.lyrics, take.plan.metadata) for take in takes]
     with llm_handler.planner() as planner:
         return planner.likelihoods(codes, sheets)
-
-
-def _unwatched(share: float, stage: str) -> None:
-    """Progress that nobody watches."""
