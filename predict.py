@@ -14,9 +14,10 @@ import torch
 from cog import BasePredictor, Input, Path
 
 from acestep.checkpoints.choose import choose, planner_named
-from acestep.checkpoints.rows import HubFolder, ModelSpec
+from acestep.checkpoints.rows import Generation, HubFolder, ModelSpec
 from acestep.cog_door import (
     PlannerChoice,
+    check_adapter,
     deliver,
     fetched,
     file_url,
@@ -112,14 +113,14 @@ class Predictor(BasePredictor):
             max_length=4096,
         ),
         audio_duration: float = Input(
-            description="text2music: length in seconds, 10 to 600, exact to the sample; 0 or -1 is estimated from the lyrics. Other tasks last as long as input_audio.",
+            description="text2music: length in seconds, 10 to 600 (v1-3.5B: to 240), exact to the sample; 0 or -1 is estimated from the lyrics (v1-3.5B: drawn from the seed). Other tasks last as long as input_audio.",
             default=30.0,
             ge=-1,
             le=600,
         ),
         instrumental: bool = Input(description="Nobody sings, whatever the lyrics say.", default=False),
         model: str = Input(
-            description="auto takes acestep-v15-turbo on a GPU, acestep-v15-base for lego, extract, complete, vocal_accompaniment and preserve_vocals, and without a GPU the embedded tiny and tiny-base (for trying the road). turbo: 8 steps; sft and base: 50 steps with guidance.",
+            description="auto takes acestep-v15-turbo on a GPU, acestep-v15-base for lego, extract, complete, vocal_accompaniment and preserve_vocals, and without a GPU the embedded tiny and tiny-base (for trying the road). turbo: 8 steps; sft and base: 50 steps with guidance. v1-3.5B is the first generation: 60 steps, tags as prompt, no planner; not for cover, lego, extract and complete. auto takes it for a lora_name_or_path that was made for it.",
             default="auto",
             choices=[
                 "auto",
@@ -134,6 +135,8 @@ class Predictor(BasePredictor):
                 "acestep-v15-xl-base",
                 "tiny",
                 "tiny-base",
+                "v1-3.5B",
+                "tiny-v1",
             ],
         ),
         lm_model: str = Input(
@@ -155,7 +158,7 @@ class Predictor(BasePredictor):
             description="Beats per bar: 2, 3, 4 or 6 (or 2/4, 3/4, 4/4, 6/8). Empty: open.", default="", max_length=64
         ),
         vocal_language: str = Input(
-            description="Language of the singing. unknown: open.",
+            description="Language of the singing. unknown: open (v1-3.5B: found line by line).",
             default="unknown",
             choices=LANGUAGES,
         ),
@@ -165,7 +168,7 @@ class Predictor(BasePredictor):
             accept="audio/*",
         ),
         reference_audio: Optional[Path] = Input(
-            description="A recording whose timbre the music takes over, with any task; 30 seconds of it are heard, chosen by the seed.",
+            description="ACE-Step 1.5 only: a recording whose timbre the music takes over, with any task; 30 seconds of it are heard, chosen by the seed.",
             default=None,
             accept="audio/*",
         ),
@@ -207,7 +210,7 @@ class Predictor(BasePredictor):
             description="audio2audio: 0 stays near the recording, 1 goes far.", default=0.5, ge=0, le=1
         ),
         preserve_vocals: bool = Input(
-            description="audio2audio, style_transfer and vocal_accompaniment: the voice is extracted by a base model and mixed with the new music.",
+            description="audio2audio, style_transfer and vocal_accompaniment: the voice is extracted by a base model of ACE-Step 1.5 and mixed with the new music.",
             default=False,
         ),
         audio_cover_strength: Optional[float] = Input(
@@ -232,7 +235,7 @@ class Predictor(BasePredictor):
             default=False,
         ),
         accompaniment_style: str = Input(
-            description="vocal_accompaniment: its style; matching leaves it to the prompt and the voice.",
+            description="vocal_accompaniment: its style; matching leaves it to the prompt and the voice. v1-3.5B does not hear the voice: it lays a new instrumental song under it.",
             default="matching",
             choices=["matching", "jazz", "rock", "electronic", "classical", "pop", "folk"],
         ),
@@ -282,24 +285,30 @@ class Predictor(BasePredictor):
             le=4294967295,
         ),
         variation_strength: float = Input(
-            description="text2music: share of the second noise, 0 to 1; 0 is none.", default=0.0, ge=0, le=1
+            description="text2music: share of the second noise, 0 to 1; 0 is none. repaint and inpainting with v1-3.5B: how far the region may go from what it was; 0 is all the way.",
+            default=0.0,
+            ge=0,
+            le=1,
         ),
         infer_steps: Optional[int] = Input(
-            description="Denoising steps. Not given: 8 for turbo, 50 for sft and base.", default=None, ge=1, le=200
+            description="Denoising steps. Not given: 8 for turbo, 50 for sft and base, 60 for v1-3.5B.",
+            default=None,
+            ge=1,
+            le=200,
         ),
         guidance_scale: Optional[float] = Input(
-            description="How strictly the words are followed (sft and base; turbo has none). Not given: 7. 0 or 1: off.",
+            description="How strictly the words are followed (turbo has none). Not given: 7 for sft and base, 15 for v1-3.5B. 0 or 1: off.",
             default=None,
             ge=0,
             le=30,
         ),
         scheduler_type: str = Input(
-            description="The solver: euler, heun (two evaluations a step), pingpong (fresh noise every step, same as infer_method sde), ab3 or stork4 (they look back at earlier steps).",
+            description="The solver: euler, heun (two evaluations a step), pingpong (fresh noise every step, same as infer_method sde), ab3 or stork4 (they look back at earlier steps; ACE-Step 1.5 only).",
             default="euler",
             choices=["euler", "heun", "pingpong", "ab3", "stork4"],
         ),
         cfg_type: str = Input(
-            description="Kind of guidance: apg (projected) or cfg (plain).",
+            description="Kind of guidance: apg (projected), cfg (plain) or cfg_star (v1-3.5B only).",
             default="apg",
             choices=["apg", "cfg", "cfg_star"],
         ),
@@ -417,7 +426,7 @@ class Predictor(BasePredictor):
             default=False,
         ),
         lora_name_or_path: str = Input(
-            description="Adapter for v1-3.5B: a hub id or an https: URL of safetensors.",
+            description="LoRA for v1-3.5B: a hub id such as ACE-Step/ACE-Step-v1-chinese-rap-LoRA, or an https: URL of safetensors.",
             default="none",
             max_length=500,
         ),
@@ -435,8 +444,12 @@ class Predictor(BasePredictor):
         """Make music and return the encoded file, or a zip of several."""
         with COG.errors():
             row = meant(task, generate_accompaniment=generate_accompaniment)
-            spec, reason = self.dit.choose(model, row.name, preserve_vocals=preserve_vocals and row.takes_voice)
-            planner = self.dit.planner_for(spec, self.lm_model if lm_model == "auto" else lm_model)
+            check_adapter(lora_name_or_path, lora_weight)
+            spec, reason = self.dit.choose(
+                model, row.name, preserve_vocals=preserve_vocals and row.takes_voice, adapter=lora_name_or_path
+            )
+            usual = self.lm_model if spec.variant.generation is Generation.SECOND else "none"
+            planner = self.dit.planner_for(spec, usual if lm_model == "auto" else lm_model)
         repainting_start, repainting_end = region(row, inpaint_start_time, inpaint_end_time)
         params = GenerationParams(
             task_type=task,

@@ -1,6 +1,6 @@
 """The bridge between the transformer and the sampler: conditions become a velocity function.
 
-In: a model and a batch's ``Conditions``. Out: ``velocity(x, t, guided=...)`` as ``sampling.sampler`` calls it.
+In: a model and a batch's ``Conditions``. Out: ``velocity(x, t, guided=...)`` as ``sampling.guidance`` calls it.
 Cross-attention keys and values are computed once per song; the guided pair runs as one forward of ``2 B`` rows.
 """
 

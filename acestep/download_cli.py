@@ -134,7 +134,7 @@ def _listed(root: Path) -> Iterator[Sequence[str]]:
             yield row.name, "-", "-", "-", "never published"
             continue
         found = inspect(row, root)
-        where = "/".join(filter(None, (row.repository, row.subfolder))) or "ships with this project"
+        where = row.url or "/".join(filter(None, (row.repository, row.subfolder))) or "ships with this project"
         yield row.name, where, _revision(row, found), size_here(row, found), found.state.value
 
 

@@ -35,11 +35,13 @@ class Field:
 
 
 FIRST_FAMILY = "the v1-3.5B models"
+SECOND_FAMILY = "the ACE-Step 1.5 models"
 PLANNER = "the planner, which is not asked"
 EDITING = "tasks, each of which reads some"
 CORRECTION = "wavelet correction, which is off"
 
 CONTINUATION_MODES = ("extend_start", "extend_end", "extend_both", "inpaint_middle")
+LYRIC_DETECTIONS = ("script", "upstream")
 ACCOMPANIMENT_STYLES = ("matching", "jazz", "rock", "electronic", "classical", "pop", "folk")
 
 FIELDS = (
@@ -47,6 +49,7 @@ FIELDS = (
     Field("repainting_end", EDITING, -1, 3600),
     Field("continuation_mode", EDITING, choices=CONTINUATION_MODES),
     Field("extend_duration", EDITING, 1, 600),
+    Field("extend_start_duration", EDITING, 1, 600),
     Field("style_prompt", EDITING),
     Field("style_lyrics", EDITING),
     Field("style_strength", EDITING, 0, 1),
@@ -71,9 +74,15 @@ FIELDS = (
     Field("guidance_interval_decay", FIRST_FAMILY, 0, 1),
     Field("min_guidance_scale", FIRST_FAMILY, 0, 30),
     Field("oss_steps", FIRST_FAMILY),
+    Field("lyric_detection", FIRST_FAMILY, choices=LYRIC_DETECTIONS),
     Field("lora_weight", FIRST_FAMILY, 0, 2),
     Field("generate_accompaniment", EDITING),
     Field("variation_strength", EDITING, 0, 1),
+    Field("instruction", SECOND_FAMILY),
+    Field("bpm", SECOND_FAMILY),
+    Field("keyscale", SECOND_FAMILY),
+    Field("timesignature", SECOND_FAMILY),
+    Field("reference_audio", SECOND_FAMILY),
     Field("dcw_scaler", CORRECTION, 0, 1),
     Field("dcw_high_scaler", CORRECTION, 0, 1),
     Field("lm_temperature", PLANNER, 0, 2),

@@ -62,9 +62,10 @@ def finish(takes: Sequence[Take], request: Request) -> list[np.ndarray]:
 
 
 def _at_rate(take: Take, sample_rate: int) -> np.ndarray:
-    if sample_rate == SAMPLE_RATE:
-        return take.samples
-    return resample(take.samples, SAMPLE_RATE, sample_rate) if take.kept is None else _kept_at_rate(take, sample_rate)
+    if take.kept is not None:
+        return take.samples if sample_rate == SAMPLE_RATE else _kept_at_rate(take, sample_rate)
+    samples = resample(take.samples, take.sample_rate, sample_rate)
+    return samples if take.sample_rate == SAMPLE_RATE else samples[:, : round(take.plan.duration_s * sample_rate)]
 
 
 def _below(samples: np.ndarray, ceiling: Ceiling, request: Request) -> np.ndarray:

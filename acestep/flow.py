@@ -20,10 +20,10 @@ from acestep.models.acestep_model import AceStepModel
 from acestep.pieces import Piece
 from acestep.request import Request
 from acestep.sampling.flow_edit import flow_edit
-from acestep.sampling.guidance import Guidance
+from acestep.sampling.guidance import Guidance, GuidedVelocity, VelocityPair
 from acestep.sampling.hold import Hold, outside_held
 from acestep.sampling.noise import ItemNoise, item_noise, varied_noise
-from acestep.sampling.sampler import SamplerSettings, VelocityPair, sample
+from acestep.sampling.sampler import SamplerSettings, sample
 from acestep.sampling.schedule import truncated
 
 OnStep = Callable[[int, int], None]
@@ -53,37 +53,37 @@ def flow(
     Raises:
         GenerationError: the latents became NaN or infinite.
     """
-    settings, recording = _settings(request), _recording(pieces, device)
-    noise, lengths = _noise(pieces, request).to(device), conditions.frames
+    settings, guidance = _settings(request), _guidance(request)
+    recording, noise, lengths = _recording(pieces, device), _noise(pieces, request).to(device), conditions.frames
     fresh = ItemNoise([piece.noise_seed for piece in pieces], LATENT_CHANNELS)
-    velocity = partial(Denoiser, model, guided=_guided(settings))
+    velocity = partial(Denoiser, model, guided=any(guidance.active(level) for level in settings.schedule))
 
     def draw() -> Tensor:
         return fresh.draw(lengths).to(device)
 
     if request.edit is not None and request.edit.flow is not None:
         window, averages = _window(request.edit.flow, settings), request.edit.flow.averages
-        both = velocity(conditions), velocity(other)
-        return flow_edit(*both, recording, settings, window, averages, draw, lengths, on_step)
+        both = (partial(GuidedVelocity, velocity(words), guidance, lengths) for words in (conditions, other))
+        return flow_edit(*both, recording, settings.schedule, window, averages, draw, lengths, on_step)
     start, held = settings.schedule[0], _held(pieces, recording, noise)
     if request.edit is not None and request.edit.start_from > 0:
         noise = start * noise + (1.0 - start) * recording
     state = noise if held is None else held(noise, start)
-    hears = _switched(velocity, conditions, other, request, settings)
+    hears = GuidedVelocity(_switched(velocity, conditions, other, request, settings), guidance, lengths)
     return sample(hears, state, settings, draw, lengths, on_step, held)
 
 
 def _settings(request: Request) -> SamplerSettings:
     choice = request.sampling
-    guidance = Guidance(choice.guidance_scale, choice.guidance, choice.guidance_interval)
     schedule = choice.schedule
     if request.edit is not None and request.edit.start_from > 0:
         schedule = truncated(schedule, 1.0 - request.edit.start_from)
-    return SamplerSettings(schedule, choice.solver, guidance, choice.correction)
+    return SamplerSettings(schedule, choice.solver, choice.correction)
 
 
-def _guided(settings: SamplerSettings) -> bool:
-    return any(settings.guidance.active(level) for level in settings.schedule)
+def _guidance(request: Request) -> Guidance:
+    choice = request.sampling
+    return Guidance(choice.guidance_scale, choice.guidance, choice.guidance_interval)
 
 
 def _noise(pieces: Sequence[Piece], request: Request) -> Tensor:

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from acestep.checkpoints.choose import choose, planner_named
-from acestep.checkpoints.family import Report, find_weights, load_family
+from acestep.checkpoints.family import Report, find_weights
 from acestep.checkpoints.provide import Say, provide
 from acestep.checkpoints.registry import ModelSpec, smaller_than
 from acestep.checkpoints.rows import HubFolder
 from acestep.devices import AUTO, CPU, CUDA, DeviceFacts, Placement, Residency, device_facts, place
+from acestep.engines import engine_of
 from acestep.errors import NotLoadedError
 from acestep.memory import out_of_memory_explained
 from acestep.render import Renderer
@@ -94,12 +95,15 @@ class AceStepHandler:
         self._service, self._current, self.reason = service, choice.model, choice.reason
         return _line(choice.model, choice.reason, placement, offload), True
 
-    def choose(self, name: str, task: str, *, preserve_vocals: bool = False) -> tuple[ModelSpec, str]:
+    def choose(
+        self, name: str, task: str, *, preserve_vocals: bool = False, adapter: str = ""
+    ) -> tuple[ModelSpec, str]:
         """The model that a request for ``task`` runs on, and why; nothing is loaded.
 
         Args:
             name: a registry name; ``auto`` is what the handler was started with, or what suits device and task.
             preserve_vocals: whether stems will be taken apart.
+            adapter: hub id of a LoRA.
 
         Raises:
             InputError: unknown model name.
@@ -108,7 +112,7 @@ class AceStepHandler:
         service = self._started()
         wanted = service.name if name == AUTO else name
         width = service.placement.dtype.itemsize
-        choice = choose(wanted, service.facts, task, preserve_vocals=preserve_vocals, width=width)
+        choice = choose(wanted, service.facts, task, preserve_vocals=preserve_vocals, adapter=adapter, width=width)
         return choice.model, choice.reason
 
     def planner_for(self, spec: ModelSpec, name: str = AUTO) -> HubFolder | None:
@@ -227,8 +231,9 @@ class _Service:
         return renderer
 
     def _assemble(self, spec: ModelSpec, root: Path, shared: dict[str, object]) -> Renderer:
-        family = load_family(spec, root, self.placement, self.report, shared=shared)
-        return Renderer(family, Residency(family.networks, self.placement.device, offload=self.offload))
+        engine = engine_of(spec)
+        family = engine.load(spec, root, self.placement, self.report, shared=shared)
+        return engine.player(family, Residency(family.networks, self.placement.device, offload=self.offload))
 
     def _advice(self, spec: ModelSpec) -> list[str]:
         offload = ["offload_to_cpu=True"] if self.can_offload else []

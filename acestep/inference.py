@@ -20,6 +20,7 @@ import torch
 
 from acestep.checkpoints.registry import ModelSpec, smaller_than
 from acestep.constants import DURATION_MAX_S, DURATION_MIN_S
+from acestep.engines import engine_of
 from acestep.errors import AceStepError
 from acestep.exploring.explore import Exploration
 from acestep.handler import AceStepHandler
@@ -40,7 +41,6 @@ from acestep.result import (
     GenerationResult,
 )
 from acestep.stitching import stitch
-from acestep.studio import perform
 from acestep.words import SongInWords, audio_codes_of, create_sample, format_sample, understand_music
 
 __all__ = [
@@ -217,6 +217,7 @@ def _play(run: Run, progress: Progress | None) -> GenerationResult:
     with nullcontext() if run.target is None else writable_folder(run.target.folder):
         source, timbre = run.recordings.samples
         share = part(progress, 0.0, DECODED) if run.request.scored else progress
+        perform = engine_of(run.dit_handler.model).perform
         performance = perform(run.dit_handler.renderer, run.request, run.batch.plans, source, timbre, share)
         logger.info("Peak memory %s", performance.rendering.peak)
         return finished_result(run, performance, part(progress, DECODED, 1.0))

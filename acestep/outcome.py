@@ -100,7 +100,8 @@ def finished_result(run: Run, performance: Performance, progress: Progress | Non
         GenerationError: a take is silent, or not finite.
         OutputError: a file cannot be written.
     """
-    takes, notes = heard_takes(performance.takes)
+    takes, silent = heard_takes(performance.takes)
+    notes = (*performance.notes, *silent)
     finished = finish(takes, run.request)
     timings = dict(performance.rendering.timings)
     judgements: Sequence[Judgement | None] = [None] * len(takes)
@@ -112,7 +113,8 @@ def finished_result(run: Run, performance: Performance, progress: Progress | Non
         notes = (*notes, *dict.fromkeys(warning for one in judgements for warning in one.warnings))
     for note in notes:
         logger.warning("%s", note)
-    run = replace(run, request=replace(run.request, warnings=(*run.request.warnings, *notes)))
+    params = replace(run.params, lora_name_or_path=performance.adapter) if performance.adapter else run.params
+    run = replace(run, params=params, request=replace(run.request, warnings=(*run.request.warnings, *notes)))
     provenance = run.provenance(timings)
     audios = [
         _audio(run, take, samples, judgement, provenance)

@@ -168,10 +168,27 @@ def _put(painting: _Painting, song: Song, one: Pass, request: Request) -> None:
     painting.made.append((one.low // SAMPLES_PER_FRAME + start, song.latents[start:stop]))
     low = one.low + song.piece.decoded[0] * SAMPLES_PER_FRAME
     made = song.waveform.numpy()[:, : one.high - low]
-    region = one.start - low, one.stop - low
-    check_audible(made[:, slice(*region)])
-    if request.limit_true_peak:
-        made = limit_true_peak(made, region=region)
     around = painting.samples[:, low : low + made.shape[1]]
-    joined = within_full_scale(splice(around, made, region), region)
-    painting.samples[:, one.start : one.stop] = joined[:, slice(*region)]
+    region = one.start - low, one.stop - low
+    painting.samples[:, one.start : one.stop] = join(around, made, region, limited=request.limit_true_peak)
+
+
+def join(around: np.ndarray, made: np.ndarray, region: tuple[int, int], *, limited: bool) -> np.ndarray:
+    """New music for a region of a recording, joined to what is around it.
+
+    Args:
+        around: ``[2, S]`` at 48 kHz, the recording.
+        made: ``[2, S]``, the region and what was made around it.
+        region: (start, stop) in samples.
+        limited: keep it below the true-peak ceiling.
+
+    Returns:
+        ``[2, stop - start]``.
+
+    Raises:
+        GenerationError: there is nothing to hear in the region.
+    """
+    check_audible(made[:, slice(*region)])
+    if limited:
+        made = limit_true_peak(made, region=region)
+    return within_full_scale(splice(around, made, region), region)[:, slice(*region)]

@@ -53,6 +53,7 @@ class GenerationParams:
         sample_rate: of the file, 48000 or 44100 Hz.
         limit_true_peak: keep the file below -1 dBTP.
         continuation_mode, extend_duration: where and by how many seconds a recording is continued.
+        extend_start_duration: seconds before the recording where both sides are continued; None is as many as behind.
         style_prompt, style_lyrics: target words of style transfer and edit; empty means ``caption`` and ``lyrics``.
         style_strength, audio2audio_strength: farness from the source, 0 to 1.
         preserve_vocals: keep the source's voice.
@@ -69,6 +70,7 @@ class GenerationParams:
         lm_repetition_penalty: of the planner, 1 is off.
         simple_query: one line from which the planner writes caption, lyrics and metadata.
         lora_name_or_path, lora_weight: an adapter and its strength.
+        lyric_detection: how v1 models find the language of a line: ``script``, or ``upstream``, faults included.
     """
 
     task_type: str = DEFAULT_TASK
@@ -154,6 +156,8 @@ class GenerationParams:
     lora_name_or_path: str = "none"
     lora_weight: float = 1.0
     remainder: bool = False
+    extend_start_duration: float | None = None
+    lyric_detection: str = "script"
 
 
 @dataclass

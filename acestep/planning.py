@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from acestep.checkpoints.rows import HubFolder, ModelSpec
+from acestep.checkpoints.rows import Generation, HubFolder, ModelSpec
 from acestep.constants import BPM_MAX, CODE_RATE, DURATION_MAX_S, DURATION_MIN_S, TIME_SIGNATURES
 from acestep.errors import InputError, NotLoadedError, UnsupportedError
 from acestep.llm_inference import LLMHandler
@@ -148,11 +148,17 @@ def _own_words(request: Request, spoken: Plan) -> list[Plan]:
 
 
 def check_pair(language_model: HubFolder, model: ModelSpec) -> None:
-    """Embedded planners write the codes of embedded models, published ones those of published models.
+    """Embedded planners write the codes of embedded models, published ones those of published models of ACE-Step 1.5.
 
     Raises:
-        UnsupportedError: one of each.
+        UnsupportedError: one of each, or a model that has no planner.
     """
+    if model.variant.generation is Generation.FIRST:
+        raise UnsupportedError(
+            f"lm_model {language_model.name!r} does not go with model {model.name!r}, which has no planner.",
+            field="lm_model",
+            value=language_model.name,
+        )
     if language_model.embedded != model.embedded:
         raise UnsupportedError(
             f"lm_model {language_model.name!r} does not go with model {model.name!r}: their semantic codes differ.",

@@ -46,7 +46,7 @@ class Recordings:
         if self.source is not None:
             canvas = lay_out(request.edit, self.source.samples.shape[1])
             request = request.lasting(canvas.seconds)
-            warnings += region_advice(canvas)
+            warnings += region_advice(canvas) if request.task.trained else ()
             if request.task.keeps_outside and self.source.source_peak > 1.0:
                 peak = f"{self.source.source_peak:.3f}"
                 warnings.append(f"src_audio exceeds full scale (its peak is {peak}); what is beyond is cut.")

@@ -7,43 +7,66 @@ log and the recipe. Refuses to judge: what is wrong about a call is an error of 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from acestep import linting
-from acestep.constants import CAPTION_CHARS_ADVISED, DURATION_DEFAULT_S
-from acestep.editing.order import MIDDLE
-from acestep.fields import CORRECTION, FIRST_FAMILY, PLANNER, unread, without_effect
+from acestep.checkpoints.rows import Generation
+from acestep.constants import CAPTION_CHARS_ADVISED, DURATION_DEFAULT_S, INSTRUMENTAL_LYRICS
+from acestep.editing.order import BOTH, MIDDLE, target_words
+from acestep.fields import CORRECTION, FIRST_FAMILY, PLANNER, SECOND_FAMILY, unread, without_effect
 from acestep.metadata import UNUSUAL_METERS
 from acestep.params import GenerationConfig, GenerationParams
 from acestep.planner.order import idle
-from acestep.planner.plan import Metadata, code_count
-from acestep.tasks import DEFAULT_TASK, Region, Task
+from acestep.planner.plan import NOTHING_FIXED, Metadata, code_count
+from acestep.tasks import DEFAULT_TASK, Region, Task, is_own
+from acestep.v1.adapter_source import OFF
+from acestep.v1.lyrics import SUPPORTED, advice
 
 _COG_DURATION_S = DURATION_DEFAULT_S  # what a caller who says nothing about the length has said
 _DEFAULTS = GenerationParams()
+_UNREAD_BY = {Generation.FIRST: SECOND_FAMILY, Generation.SECOND: FIRST_FAMILY}  # whose parameters
 
 
 def remarks(
-    params: GenerationParams, config: GenerationConfig, task: Task, metadata: Metadata, *, asks_planner: bool
+    params: GenerationParams,
+    config: GenerationConfig,
+    task: Task,
+    metadata: Metadata,
+    generation: Generation = Generation.SECOND,
+    *,
+    asks_planner: bool,
 ) -> Iterator[str]:
     """Every remark about a call.
 
     Args:
+        generation: of the model that will play.
         asks_planner: whether a planner is at work.
     """
     yield from _advice(params, metadata)
-    if task.name == DEFAULT_TASK:  # of other tasks a recording says the most
+    if generation is Generation.FIRST:
+        yield from _first_words(params, task, metadata)
+    elif task.name == DEFAULT_TASK:  # of other tasks a recording says the most
         yield from _words(params, metadata)
-    yield from _idle(params, config, task, asks_planner=asks_planner)
+    yield from _idle(params, config, task, generation, asks_planner=asks_planner)
 
 
-def _idle(params: GenerationParams, config: GenerationConfig, task: Task, *, asks_planner: bool) -> Iterator[str]:
+def _idle(
+    params: GenerationParams, config: GenerationConfig, task: Task, generation: Generation, *, asks_planner: bool
+) -> Iterator[str]:
     """One sentence for every value that was changed although nothing reads it in this call."""
-    absent = {FIRST_FAMILY} | ({PLANNER} if not asks_planner else set())
-    yield from without_effect(params, frozenset(absent if params.dcw_mode != "off" else absent | {CORRECTION}))
+    corrects = generation is Generation.SECOND and params.dcw_mode != _DEFAULTS.dcw_mode
+    there = {PLANNER: asks_planner, CORRECTION: corrects, _UNREAD_BY[generation]: False}
+    absent = frozenset(owner for owner, is_there in there.items() if not is_there)
+    own = params if is_own(params.instruction) else replace(params, instruction=_DEFAULTS.instruction)
+    yield from without_effect(own, absent)
     yield from unread(params, task)
     if asks_planner:
         yield from idle(params, config)
     yield from _idle_length(params, task)
+    yield from _idle_variation(params, task)
+    yield from _idle_adapter(params, generation)
+    if generation is Generation.FIRST and task.accompanies and params.lyrics.strip():
+        yield f"lyrics has no effect on task_type {task.name!r}: nobody sings in the accompaniment."
     if params.preserve_vocals and task.takes_voice:
         if params.style_lyrics.strip():
             yield "style_lyrics has no effect: preserve_vocals keeps the voice of the recording."
@@ -51,8 +74,6 @@ def _idle(params: GenerationParams, config: GenerationConfig, task: Task, *, ask
             yield "mix has no effect: preserve_vocals mixes the voice with what is made."
     if params.audio_codes.strip() and not task.plays_codes:
         yield f"audio_codes has no effect on task_type {task.name!r}."
-    if params.variation_seed != _DEFAULTS.variation_seed and not params.variation_strength:
-        yield "variation_seed has no effect: variation_strength is 0."
     defaults = GenerationConfig()
     for name in ("allow_lm_batch", "lm_batch_chunk_size", "constrained_decoding_debug"):
         if not asks_planner and getattr(config, name) != getattr(defaults, name):
@@ -71,10 +92,31 @@ def _idle_length(params: GenerationParams, task: Task) -> Iterator[str]:
         yield "duration has no effect: src_audio decides the length."
     if task.region is not Region.GROWN:
         return
-    middle = params.continuation_mode == MIDDLE
-    for name in ("extend_duration",) if middle else ("repainting_start", "repainting_end"):
+    mode = params.continuation_mode
+    grown, placed = ("extend_duration", "extend_start_duration"), ("repainting_start", "repainting_end")
+    for name in {MIDDLE: grown, BOTH: placed}.get(mode, (*placed, "extend_start_duration")):
         if getattr(params, name) != getattr(_DEFAULTS, name):
-            yield f"{name} has no effect: continuation_mode is {params.continuation_mode}."
+            yield f"{name} has no effect: continuation_mode is {mode}."
+
+
+def _idle_variation(params: GenerationParams, task: Task) -> Iterator[str]:
+    """A sentence about the seed of a second noise that is not mixed in."""
+    if params.variation_seed == _DEFAULTS.variation_seed:
+        return
+    if "variation_seed" not in task.parameters:
+        yield f"variation_seed has no effect on task_type {task.name!r}."
+    elif not params.variation_strength:
+        yield "variation_seed has no effect: variation_strength is 0."
+
+
+def _idle_adapter(params: GenerationParams, generation: Generation) -> Iterator[str]:
+    """A sentence about half of an adapter: its name without a weight, or a weight without its name."""
+    name = params.lora_name_or_path.strip()
+    if name.casefold() in {"", OFF}:
+        if generation is Generation.FIRST and params.lora_weight != _DEFAULTS.lora_weight:
+            yield f"lora_weight has no effect: lora_name_or_path is {OFF}."
+    elif not params.lora_weight:
+        yield "lora_name_or_path has no effect: lora_weight is 0."
 
 
 def _words(params: GenerationParams, metadata: Metadata) -> tuple[str, ...]:
@@ -91,6 +133,17 @@ def _words(params: GenerationParams, metadata: Metadata) -> tuple[str, ...]:
         vocal_language=metadata.language,
         instrumental=params.instrumental,
     )
+
+
+def _first_words(params: GenerationParams, task: Task, metadata: Metadata) -> tuple[str, ...]:
+    """What models of the first generation do not read as it is meant."""
+    lyrics = target_words(params, task).lyrics
+    if params.instrumental or task.accompanies or lyrics.strip() == INSTRUMENTAL_LYRICS:
+        return ()
+    if metadata.language in {NOTHING_FIXED.language, *SUPPORTED}:
+        return advice(lyrics)
+    foreign = f"vocal_language {metadata.language!r} is none of v1's; the language of each line is found instead."
+    return (foreign, *advice(lyrics))
 
 
 def _advice(params: GenerationParams, metadata: Metadata) -> Iterator[str]:

@@ -58,10 +58,13 @@ class Song:
 
 @dataclass(frozen=True, slots=True)
 class Rendering:
-    """A finished batch and what it was made from; seconds per stage in ``timings``, memory in ``peak``."""
+    """A finished batch and what it was made from; seconds per stage in ``timings``, memory in ``peak``.
+
+    Players of another generation of models have no ``conditions`` and ``tokens`` of this kind to show.
+    """
 
     songs: tuple[Song, ...]
-    conditions: Conditions
+    conditions: Conditions | None
     tokens: tuple[PromptTokens, ...]
     timings: dict[str, float]
     peak: Peak
@@ -269,7 +272,7 @@ class Renderer:
         report: Progress,
     ) -> Tensor:
         def on_step(done: int, total: int) -> None:
-            report(_between(CONDITIONED, DENOISED, done / total), f"denoising step {done}/{total}")
+            report(between(CONDITIONED, DENOISED, done / total), f"denoising step {done}/{total}")
 
         with self._residency.resident("dit") as model:
             latents = flow(model, request, pieces, conditions, other, self._device, on_step)
@@ -280,7 +283,7 @@ class Renderer:
     def _decode(self, latents: Tensor, pieces: Sequence[Piece], report: Progress) -> list[Tensor]:
         def on_chunk(number: int, done: int, total: int) -> None:
             share = (number + done / total) / len(pieces)
-            report(_between(DENOISED, DECODED, share), f"decoding {number + 1}/{len(pieces)}")
+            report(between(DENOISED, DECODED, share), f"decoding {number + 1}/{len(pieces)}")
 
         with self._residency.resident("vae") as vae:
             codec, margin = Codec(vae), vae.config.decoder_context_frames
@@ -311,5 +314,6 @@ def _decoded(codec: Codec, latents: Tensor, piece: Piece, margin: int, on_chunk:
     return waveform[:, (low - first) * codec.hop : (high - first) * codec.hop].float().cpu().clone()
 
 
-def _between(low: float, high: float, share: float) -> float:
+def between(low: float, high: float, share: float) -> float:
+    """The share of the whole at a share of the stretch from ``low`` to ``high``."""
     return round(low + (high - low) * share, 4)

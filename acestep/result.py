@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 
+from acestep.conditioning.conditions import Conditions
+from acestep.conditioning.text import PromptTokens
 from acestep.errors import AceStepError
 from acestep.params import GenerationParams
 from acestep.pieces import Piece
@@ -196,28 +198,35 @@ def extra_outputs(
     Args:
         timings: seconds per stage of playing and judging.
     """
-    conditions = rendering.conditions
     latents = _padded([song.latents.clone() for song in rendering.songs])  # [B, T, C]
-    source, mask = (part.clone() for part in conditions.context.cpu().chunk(2, dim=-1))  # [B, T, C] each
-    frames = torch.arange(latents.shape[1])[None] < torch.tensor(conditions.frames)[:, None]  # [B, T]
+    lengths = torch.tensor([song.latents.shape[0] for song in rendering.songs])
+    frames = torch.arange(latents.shape[1])[None] < lengths[:, None]  # [B, T]
     return {
         "pred_latents": latents,
         "latents": latents.clone(),
-        "target_latents": source.clone(),
-        "src_latents": source,
-        "chunk_masks": mask,
         "masks": frames,
         "latent_masks": frames,
         "spans": [_span(song.piece) for song in rendering.songs],
-        "context_latents": conditions.context.cpu().clone(),
-        "encoder_hidden_states": conditions.encoder_states.cpu(),
-        "encoder_attention_mask": conditions.encoder_mask.cpu(),
-        "lyric_token_idss": _padded([torch.tensor(ids.lyric) for ids in rendering.tokens]),
+        **({} if rendering.conditions is None else _heard(rendering.conditions, rendering.tokens)),
         "seed_value": ", ".join(map(str, request.seeds)),
         "time_costs": time_costs({**timings, **batch.seconds}, request.sampling.steps),
         "lm_metadata": dict(batch.chains[0].decided()) if batch.chains else None,
         "lm_metadatas": [dict(chain.decided()) for chain in batch.chains],
         "warnings": list(request.warnings),
+    }
+
+
+def _heard(conditions: Conditions, tokens: Sequence[PromptTokens]) -> dict[str, torch.Tensor]:
+    """What the transformer of the 1.5 models was told."""
+    source, mask = (part.clone() for part in conditions.context.cpu().chunk(2, dim=-1))  # [B, T, C] each
+    return {
+        "target_latents": source.clone(),
+        "src_latents": source,
+        "chunk_masks": mask,
+        "context_latents": conditions.context.cpu().clone(),
+        "encoder_hidden_states": conditions.encoder_states.cpu(),
+        "encoder_attention_mask": conditions.encoder_mask.cpu(),
+        "lyric_token_idss": _padded([torch.tensor(ids.lyric) for ids in tokens]),
     }
 
 

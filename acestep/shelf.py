@@ -13,17 +13,13 @@ from pathlib import Path
 
 from torch import nn
 
+from acestep.checkpoints.family import TEXT_ENCODER, VAE
 from acestep.checkpoints.files import files_in, folder_of
 from acestep.checkpoints.registry import parts_of
 from acestep.checkpoints.rows import ModelSpec
 from acestep.devices import CPU, DeviceFacts, free_cache, weight_bytes
 from acestep.render import Renderer
 
-VAE, TEXT_ENCODER, TOKENIZER = (
-    "vae",
-    "text encoder",
-    "tokenizer",
-)  # parts that models share, as ``load_family`` calls them
 CUDA_WORKING_SHARE = 4  # a quarter of a GPU's memory is for activations; the codec alone takes up to half of that
 CUDA_WORKING_BYTES_MIN = 2_000_000_000
 CPU_KEPT_SHARE = 2  # half of what the host has free is for weights; the rest is for activations and everybody else
@@ -52,8 +48,8 @@ def bytes_to_load(spec: ModelSpec, root: Path, width: int, shared: Iterable[str]
         width: bytes per weight once loaded.
         shared: parts that need not be loaded.
     """
-    own, vae, text_encoder = parts_of(spec)
-    parts = {"": own, VAE: vae, TEXT_ENCODER: text_encoder}
+    own, vae, text_encoder, *others = parts_of(spec)
+    parts = {"": own, VAE: vae, TEXT_ENCODER: text_encoder, **{part.name: part for part in others}}
     return sum(
         path.stat().st_size * width // part.scale.width
         for role, part in parts.items()
@@ -100,13 +96,8 @@ class Shelf:
         """Parts of the models that are here which ``spec`` would load from the very same folders."""
         parts: dict[str, object] = {}
         for held in self._held.values():
-            family = held.renderer.family
-            if held.root != root:
-                continue
-            if family.spec.vae == spec.vae:
-                parts[VAE] = family.vae
-            if family.spec.text_encoder == spec.text_encoder:
-                parts |= {TEXT_ENCODER: family.text_encoder, TOKENIZER: family.tokenizer}
+            if held.root == root:
+                parts |= held.renderer.family.parts_for(spec)
         return parts
 
     def make_room(self, needed: int, shared: Mapping[str, object] | None = None) -> None:

@@ -10,6 +10,7 @@ from enum import Enum
 
 import numpy as np
 
+from acestep.constants import SAMPLE_RATE
 from acestep.editing.canvas import Canvas
 from acestep.planner.plan import Plan
 from acestep.render import Rendering, Song
@@ -53,11 +54,12 @@ class Take:
     Attributes:
         song: as it was played; of several passes the last.
         plan: the song on paper, as long as the take.
-        samples: float32 ``[2, S]`` at 48 kHz.
+        samples: float32 ``[2, S]`` at ``sample_rate``.
         track: the one track it is, or what it lacks, or "".
         kept: what of it is to stay as it is, or None.
         ceiling: how it comes below the ceiling.
         parts: of one of several takes that add up to a recording, all tracks that were taken out of it.
+        sample_rate: of the samples, Hz; of a take that keeps a recording always 48,000.
     """
 
     song: Song
@@ -67,6 +69,7 @@ class Take:
     kept: Kept | None = None
     ceiling: Ceiling = Ceiling.SONG
     parts: tuple[str, ...] = ()
+    sample_rate: int = SAMPLE_RATE
 
     @property
     def seed(self) -> int:
@@ -76,10 +79,18 @@ class Take:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Performance:
-    """Every take of a request, and the last batch that was played for it (seconds and memory are those of all)."""
+    """Every take of a request.
+
+    Attributes:
+        rendering: the last batch that was played for it; seconds and memory are those of all.
+        notes: a sentence each on what there is to know about them.
+        adapter: the LoRA they were played with, as it can be asked for again; "" is none.
+    """
 
     takes: tuple[Take, ...]
     rendering: Rendering
+    notes: tuple[str, ...] = ()
+    adapter: str = ""
 
 
 def laid_out(recording: np.ndarray, canvas: Canvas, low: int = 0, high: int | None = None) -> np.ndarray:

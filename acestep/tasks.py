@@ -6,6 +6,7 @@ the task reads. Refuses to know audio, models and numbers: a stage reads a row's
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -51,6 +52,8 @@ class Task:
         adds: what comes out is to be added to the source: it may be mixed with it.
         accompanies: a voice is given; the rest is made, in a style.
         plays_codes: semantic codes may be given.
+        starts_noised: the song starts from the recording under noise, which ``follows`` measures.
+        trained: models were trained on it; otherwise it is a way to sample them.
         reads: further parameters the task reads.
     """
 
@@ -71,6 +74,8 @@ class Task:
     adds: bool = False
     accompanies: bool = False
     plays_codes: bool = False
+    starts_noised: bool = False
+    trained: bool = True
     reads: frozenset[str] = frozenset()
 
     @property
@@ -83,10 +88,11 @@ class Task:
         """Every parameter about recordings that the task reads."""
         groups = (
             (self.region is not Region.WHOLE, ("repainting_start", "repainting_end")),
-            (self.region is Region.GROWN, ("continuation_mode", "extend_duration")),
+            (self.region is Region.GROWN, ("continuation_mode", "extend_duration", "extend_start_duration")),
             (self.tracks_max > 0, ("track_name",)),
             (self.target_words, ("style_prompt", "style_lyrics")),
-            (self.flow_edit, ("edit_n_min", "edit_n_max", "edit_n_avg")),
+            (self.flow_edit, ("edit_n_avg",)),
+            (self.flow_edit and not self.follows, ("edit_n_min", "edit_n_max")),
             (self.adds, ("mix",)),
             (self.accompanies, ("accompaniment_style", "generate_accompaniment")),
             (bool(self.follows), (self.follows,)),
@@ -103,6 +109,8 @@ EXTRACT_INSTRUCTION = "Extract the {TRACK_NAME} track from the audio:"
 COMPLETE_INSTRUCTION = "Complete the input track with {TRACK_CLASSES}:"
 
 _ALL_TRACKS = 12
+_VARIED = frozenset({"variation_strength", "variation_seed"})
+_FAR = frozenset({"variation_strength"})
 _NOISED = frozenset({"cover_noise_strength"})
 _VOICED = frozenset({"preserve_vocals"})
 
@@ -120,10 +128,14 @@ def _extend(name: str) -> Task:
     return Task(name, REPAINT_INSTRUCTION, region=Region.GROWN, keeps_outside=True)
 
 
+def _sampled(name: str, **columns: object) -> Task:
+    return Task(name, "", trained=False, **columns)
+
+
 _ROWS = (
     Task(
         "text2music", TEXT2MUSIC_INSTRUCTION, needs_text=True, needs_source=False, source=Source.SILENCE,
-        plays_codes=True, reads=frozenset({"variation_strength", "variation_seed"}),
+        plays_codes=True, reads=_VARIED,
     ),
     _cover("cover", "audio_cover_strength", plays_codes=True, reads=_NOISED),
     _cover("cover-nofsq", "audio_cover_strength", source=Source.LATENTS, reads=_NOISED),
@@ -143,7 +155,20 @@ _ROWS = (
     ),
 )  # fmt: skip
 
+_FIRST_ROWS = (  # the same wishes, as far as the first generation can fulfil them
+    Task("text2music", "", needs_text=True, needs_source=False, source=Source.SILENCE, reads=_VARIED),
+    _sampled("repaint", region=Region.GIVEN, keeps_outside=True, reads=_FAR),
+    _sampled("extend", region=Region.GROWN, keeps_outside=True),
+    _sampled("edit", target_words=True, flow_edit=True),
+    _sampled("audio2audio", follows="audio2audio_strength", follows_far=True, starts_noised=True),
+    _sampled("continuation", region=Region.GROWN, keeps_outside=True),
+    _sampled("inpainting", region=Region.GIVEN, keeps_outside=True, reads=_FAR),
+    _sampled("style_transfer", follows="style_strength", follows_far=True, target_words=True, flow_edit=True),
+    _sampled("vocal_accompaniment", accompanies=True),
+)
+
 TASKS: dict[str, Task] = {row.name: row for row in _ROWS}
+FIRST_TASKS: dict[str, Task] = {row.name: row for row in _FIRST_ROWS}
 DEFAULT_TASK = _ROWS[0].name
 COVER, FAITHFUL_COVER, REPAINT, EXTENSION = (TASKS[name] for name in ("cover", "cover-nofsq", "repaint", "extend"))
 LEGO, EXTRACTION, COMPLETION, EDIT = (TASKS[name] for name in ("lego", "extract", "complete", "edit"))
@@ -162,6 +187,11 @@ def task_named(name: str) -> Task:
     if row is None:
         raise InputError.unknown("task_type", name, TASKS)
     return row
+
+
+def row_for(task: Task, tasks: Mapping[str, Task]) -> Task:
+    """The row of the same wish in another table; ``task`` itself where that has none."""
+    return tasks.get(task.name, task)
 
 
 def effective_task(name: str, *, generate_accompaniment: bool) -> str:

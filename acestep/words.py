@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from acestep.audio.io import read_audio
+from acestep.clauses import check_duration, fixed_metadata
 from acestep.constants import CODE_RATE
 from acestep.errors import AceStepError, InputError
 from acestep.fields import check_fields
@@ -28,7 +29,6 @@ from acestep.planner.plan import Sheet, codes_text, parse_codes
 from acestep.planner.progress import Line, Share, Watch
 from acestep.planner.writer import LISTENING_TEMPERATURE, Writer
 from acestep.progress import part
-from acestep.request import check_duration, fixed_metadata
 from acestep.seeds import resolve_seeds
 
 SUCCESS = "✅ Song described successfully!"

@@ -26,7 +26,7 @@ from acestep.denoise import Denoiser
 from acestep.devices import CPU, CUDA, DTYPES
 from acestep.models.acestep_model import AceStepModel
 from acestep.models.config import AceStepConfig
-from acestep.sampling.guidance import Guidance
+from acestep.sampling.guidance import Guidance, GuidedVelocity
 from acestep.sampling.sampler import SamplerSettings, sample
 from acestep.sampling.schedule import make_schedule
 
@@ -85,8 +85,9 @@ def our_runs(model: AceStepModel, song: SongConditions, noise: Tensor) -> Runs:
     stepper = Denoiser(model, Conditions.collate([song]), guided=False)
 
     def denoise() -> Tensor:
-        velocity = Denoiser(model, Conditions.collate([song]), guided=False)
-        return sample(velocity, noise, SamplerSettings(schedule, "euler", Guidance(1.0, "none")), None, frames)
+        network = Denoiser(model, Conditions.collate([song]), guided=False)
+        velocity = GuidedVelocity(network, Guidance(1.0, "none"), frames)
+        return sample(velocity, noise, SamplerSettings(schedule, "euler"), None, frames)
 
     return Runs(lambda: stepper(noise, 0.5, guided=False)[0], denoise)
 

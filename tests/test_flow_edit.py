@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -12,15 +13,15 @@ import torch
 from torch import Tensor
 
 from acestep.errors import CancelledError, GenerationError
-from acestep.sampling.correction import WaveletCorrection
-from acestep.sampling.flow_edit import flow_edit
-from acestep.sampling.guidance import GUIDANCE, Guidance
+from acestep.sampling.flow_edit import NewVelocity, flow_edit
+from acestep.sampling.guidance import GUIDANCE, Guidance, GuidedVelocity, VelocityPair
 from acestep.sampling.noise import ItemNoise, item_noise
 from acestep.sampling.sampler import SamplerSettings, sample
 from acestep.sampling.schedule import make_schedule
 
 C = 8
 UNGUIDED = Guidance(1.0, "none")
+SCHEDULE = make_schedule(10, 3.0)
 
 
 class Words:
@@ -53,8 +54,8 @@ class OneSong:
         return (x - self.song) / t, None
 
 
-def _settings(guidance: Guidance = UNGUIDED, steps: int = 10) -> SamplerSettings:
-    return SamplerSettings(make_schedule(steps, 3.0), "euler", guidance)
+def _new(network: VelocityPair, lengths: Sequence[int], guidance: Guidance = UNGUIDED) -> NewVelocity:
+    return partial(GuidedVelocity, network, guidance, lengths)
 
 
 def _draw(seeds: Sequence[int], lengths: Sequence[int]) -> Callable[[], Tensor]:
@@ -74,9 +75,9 @@ def _edit(
     guidance: Guidance = UNGUIDED,
     words: tuple[float, float] = (0.8, 0.3),
 ) -> Tensor:
-    target, source = (Words(word, lengths) for word in words)
+    target, source = (_new(Words(word, lengths), lengths, guidance) for word in words)
     recording, draw = _recording(seeds, lengths), _draw(seeds, lengths)
-    return flow_edit(target, source, recording, _settings(guidance), window, averages, draw, lengths)
+    return flow_edit(target, source, recording, SCHEDULE, window, averages, draw, lengths)
 
 
 # --- What it promises -----------------------------------------------------------------------------------------------
@@ -95,7 +96,8 @@ def test_one_song_is_edited_into_another(window: tuple[int, int]) -> None:
     lengths = [12]
     recording, other = _recording([1], lengths), _recording([2], lengths)
     draw = _draw([1], lengths)
-    end = flow_edit(OneSong(other), OneSong(recording), recording, _settings(), window, 2, draw, lengths)
+    target, source = (_new(OneSong(song), lengths) for song in (other, recording))
+    end = flow_edit(target, source, recording, SCHEDULE, window, 2, draw, lengths)
     torch.testing.assert_close(end, other, rtol=0, atol=1e-5)
 
 
@@ -107,7 +109,8 @@ def test_with_every_step_skipped_the_recording_comes_back_and_nothing_runs(windo
     def draw() -> Tensor:
         raise AssertionError("noise was drawn")
 
-    end = flow_edit(target, source, recording, _settings(), window, 1, draw, lengths, lambda *s: seen.append(s))
+    both = (_new(words, lengths) for words in (target, source))
+    end = flow_edit(*both, recording, SCHEDULE, window, 1, draw, lengths, lambda *done: seen.append(done))
     assert torch.equal(end, recording)
     assert target.levels == source.levels == seen == []
 
@@ -115,10 +118,10 @@ def test_with_every_step_skipped_the_recording_comes_back_and_nothing_runs(windo
 @pytest.mark.parametrize("window", [(4, 4), (4, 2)])
 def test_an_empty_window_samples_the_target_from_the_recording_under_noise(window: tuple[int, int]) -> None:
     seeds, lengths, guidance = [3, 11], [20, 13], Guidance(5.0, "apg")
-    schedule = make_schedule(10, 3.0)[4:]
+    schedule = SCHEDULE[4:]
     noisy = (1 - schedule[0]) * _recording(seeds, lengths) + schedule[0] * _draw(seeds, lengths)()
-    settings = SamplerSettings(schedule, "euler", guidance)
-    expected = sample(Words(0.8, lengths), noisy, settings, None, lengths)
+    target = GuidedVelocity(Words(0.8, lengths), guidance, lengths)
+    expected = sample(target, noisy, SamplerSettings(schedule, "euler"), None, lengths)
     assert torch.equal(_edit(seeds, lengths, window, guidance=guidance), expected)
 
 
@@ -170,14 +173,14 @@ def test_it_is_its_definition(window: tuple[int, int], averages: int) -> None:
     fresh = ItemNoise([5], C)
     noises = [fresh.draw([15])[0].double().numpy() for _ in range(31)]
     clean = _recording([5], [15])[0].double().numpy()
-    by_hand = _ByHand(3.0, noises).edit(clean, make_schedule(10, 3.0), window, averages)
+    by_hand = _ByHand(3.0, noises).edit(clean, SCHEDULE, window, averages)
     np.testing.assert_allclose(end[0].numpy(), by_hand, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("averages", [1, 2])
 def test_momentum_is_kept_apart_by_branch_average_and_phase(averages: int) -> None:
     """By hand with the combiners themselves: one for each of them, moving once a step."""
-    lengths, scale, schedule, window = [15], 5.0, make_schedule(10, 3.0), (3, 7)
+    lengths, scale, schedule, window = [15], 5.0, SCHEDULE, (3, 7)
     fresh, clean = ItemNoise([5], C), _recording([5], lengths)
     new = GUIDANCE["apg"].make
     pairs = [(new(scale), new(scale)) for _ in range(averages)]
@@ -218,17 +221,17 @@ def test_the_source_is_asked_inside_the_window_only_and_steps_are_counted(
     window: tuple[int, int], draws: int
 ) -> None:
     lengths, target, source = [12], Words(0.8, [12]), Words(0.3, [12])
-    drawn, seen, schedule = [], [], make_schedule(10, 3.0)
+    drawn, seen = [], []
 
     def draw() -> Tensor:
         drawn.append(item_noise([len(drawn)], lengths, C))
         return drawn[-1]
 
-    recording = _recording([1], lengths)
-    flow_edit(target, source, recording, _settings(), window, 3, draw, lengths, lambda *done: seen.append(done))
-    compared = [t for t in schedule[slice(*window)] for _ in range(3)]
+    recording, both = _recording([1], lengths), (_new(words, lengths) for words in (target, source))
+    flow_edit(*both, recording, SCHEDULE, window, 3, draw, lengths, lambda *done: seen.append(done))
+    compared = [t for t in SCHEDULE[slice(*window)] for _ in range(3)]
     assert source.levels == compared
-    assert target.levels == [*compared, *schedule[window[1] : -1]]
+    assert target.levels == [*compared, *SCHEDULE[window[1] : -1]]
     assert len(drawn) == draws
     total = 10 - window[0]
     assert seen == [(done, total) for done in range(1, total + 1)]
@@ -243,10 +246,10 @@ def test_cancelling_ends_the_run_at_once() -> None:
 
     with pytest.raises(CancelledError):
         flow_edit(
-            target,
-            Words(0.3, [12]),
+            _new(target, [12]),
+            _new(Words(0.3, [12]), [12]),
             _recording([1], [12]),
-            _settings(),
+            SCHEDULE,
             (0, 6),
             1,
             _draw([1], [12]),
@@ -258,14 +261,14 @@ def test_cancelling_ends_the_run_at_once() -> None:
 
 @pytest.mark.parametrize(("bad_from", "step"), [(3, 2), (7, 6)])
 def test_latents_that_are_no_numbers_name_the_step_where_they_began(bad_from: int, step: int) -> None:
-    settings, lengths = _settings(), [12]
+    lengths = [12]
 
     def velocity(x: Tensor, t: float, *, guided: bool) -> tuple[Tensor, None]:
-        return x * (math.nan if t <= settings.schedule[bad_from] else 1.0), None
+        return x * (math.nan if t <= SCHEDULE[bad_from] else 1.0), None
 
     with pytest.raises(GenerationError, match=rf"NaN or infinite at step {step} of 8\.$"):
-        recording, draw = _recording([1], lengths), _draw([1], lengths)
-        flow_edit(velocity, Words(0.3, lengths), recording, settings, (2, 5), 1, draw, lengths)
+        both = (_new(network, lengths) for network in (velocity, Words(0.3, lengths)))
+        flow_edit(*both, _recording([1], lengths), SCHEDULE, (2, 5), 1, _draw([1], lengths), lengths)
 
 
 # --- Calls that do not fit ------------------------------------------------------------------------------------------
@@ -274,15 +277,6 @@ def test_latents_that_are_no_numbers_name_the_step_where_they_began(bad_from: in
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"settings": SamplerSettings(make_schedule(10, 3.0), "heun", UNGUIDED)}, "goes by 'euler'"),
-        (
-            {
-                "settings": SamplerSettings(
-                    make_schedule(10, 3.0), "euler", UNGUIDED, WaveletCorrection("low", 0.1, 0.1)
-                )
-            },
-            "without correction",
-        ),
         ({"window": (-1, 5)}, r"window \(-1, 5\) does not fit a schedule of 10 steps"),
         ({"window": (0, 11)}, r"window \(0, 11\) does not fit a schedule of 10 steps"),
         ({"averages": 0}, "averages must be at least 1, not 0"),
@@ -292,10 +286,10 @@ def test_latents_that_are_no_numbers_name_the_step_where_they_began(bad_from: in
 def test_calls_that_do_not_fit_are_refused_before_the_networks_run(change: dict[str, object], sentence: str) -> None:
     target = Words(0.8, [12])
     call = {
-        "target": target,
-        "source": Words(0.3, [12]),
+        "target": _new(target, [12]),
+        "source": _new(Words(0.3, [12]), [12]),
         "recording": _recording([1], [12]),
-        "settings": _settings(),
+        "schedule": SCHEDULE,
         "window": (0, 10),
         "averages": 1,
         "draw": _draw([1], [12]),

@@ -32,7 +32,8 @@ from acestep.checkpoints.registry import (
     published,
     row_named,
 )
-from acestep.checkpoints.rows import HubFolder, Layout
+from acestep.checkpoints.registry_v1 import DCAE, LYRIC_VOCABULARY, UMT5, VOCODER
+from acestep.checkpoints.rows import Generation, HubFolder, Layout
 from acestep.errors import InputError
 from acestep.models.acestep_model import AceStepModel
 from acestep.models.config import AceStepConfig
@@ -47,7 +48,9 @@ def test_the_published_family() -> None:
     turbo = [f"acestep-v15-turbo{kind}" for kind in ("", "-shift1", "-shift3", "-continuous")]
     others = ["acestep-v15-sft", "acestep-v15-base", *(f"acestep-v15-xl-{kind}" for kind in ("turbo", "sft", "base"))]
     planners = [f"acestep-5Hz-lm-{size}" for size in ("0.6B", "1.7B", "4B")]
-    assert [row.name for row in published()] == [*turbo, *others, *planners, "vae", "Qwen3-Embedding-0.6B"]
+    first = [f"ACE-Step-v1-3.5B/{part}" for part in ("music_dcae_f8c8", "umt5-base", "music_vocoder", "lyrics")]
+    shared = ["vae", "Qwen3-Embedding-0.6B", *first]
+    assert [row.name for row in published()] == [*turbo, *others, "v1-3.5B", *planners, *shared]
 
 
 def test_pins_are_the_known_ones() -> None:
@@ -59,27 +62,34 @@ def test_pins_are_the_known_ones() -> None:
         "Qwen3-Embedding-0.6B": bundle,
         "acestep-5Hz-lm-1.7B": bundle,
         "acestep-5Hz-lm-0.6B": "148d8ea0225bdab342ee1ae3a354275ccd60ca80",
+        "ACE-Step-v1-3.5B/lyrics": "d612523f50e252c0e138e68ae75b06223f96e934",
     }
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.folder)
 def test_a_row_says_where_it_comes_from(row: HubFolder) -> None:
-    assert bool(row.repository) != row.embedded
+    assert bool(row.repository or row.url) != row.embedded
+    assert not (row.repository and row.url)
     bundled = row.repository == "ACE-Step/Ace-Step1.5"
-    assert row.subfolder == (row.folder if bundled else "")
-    assert bundled or row.embedded or row.repository == f"ACE-Step/{row.folder}"
+    first = row.repository == "ACE-Step/ACE-Step-v1-3.5B"
+    assert row.subfolder == (row.folder.removeprefix("ACE-Step-v1-3.5B/") if bundled or first else "")
+    assert bundled or first or row.embedded or row.url or row.repository == f"ACE-Step/{row.folder}"
     names = {name for alternatives in row.layout.required for name in alternatives} | set(row.layout.optional)
-    assert {name for name, _ in row.digests} <= names
-    assert all(re.fullmatch(r"[0-9a-f]{8}", head) for _, head in row.digests)
-    assert bool(row.scale.size) != row.embedded
+    assert {name for name, _ in row.digests} <= names | {f"{row.layout.weights}.safetensors"}
+    assert all(re.fullmatch(r"[0-9a-f]{64}" if row.url else r"[0-9a-f]{8}", head) for _, head in row.digests)
+    assert bool(row.scale.size) == bool(row.repository)
 
 
 @pytest.mark.parametrize("row", MODELS.values(), ids=lambda row: row.name)
 def test_a_model_finds_what_it_shares(row: HubFolder) -> None:
-    own, vae, encoder = parts_of(row)
+    own, *shared = parts_of(row)
     assert own is row
-    assert (vae.layout, encoder.layout) == (AUTOENCODER, QWEN3)
-    assert vae.embedded == encoder.embedded == row.embedded
+    layouts = {
+        Generation.FIRST: [DCAE, UMT5, VOCODER, LYRIC_VOCABULARY],
+        Generation.SECOND: [AUTOENCODER, QWEN3],
+    }
+    assert [part.layout for part in shared] == layouts[row.variant.generation]
+    assert {part.embedded for part in shared} == {row.embedded}
 
 
 def test_defaults() -> None:
@@ -91,7 +101,7 @@ def test_defaults() -> None:
 def test_embedded_rows_ship_whole(row: HubFolder, tmp_path: Path) -> None:
     found = inspect(row, tmp_path)
     assert found.state is State.SHIPPED
-    assert "config.json" in {path.name for path in found.files}
+    assert {alternatives[0] for alternatives in row.layout.required} & {path.name for path in found.files}
 
 
 def test_figures_are_those_of_the_networks() -> None:

@@ -235,7 +235,7 @@ def test_what_cannot_act_warns_only_when_it_was_changed() -> None:
         ({"simple_query": "a song"}, "caption does not go with simple_query 'a song', which writes it"),
         ({"simple_query": "a song", "caption": ""}, "simple_query needs the planner: pass thinking=True"),
         ({"simple_query": " ", "caption": "", "thinking": True}, "caption and lyrics are both empty"),
-        ({"lora_name_or_path": "x/y"}, "lora_name_or_path 'x/y' needs adapters"),
+        ({"lora_name_or_path": "x/y"}, "lora_name_or_path 'x/y' does not go with model 'acestep-v15-turbo'"),
         ({"scheduler_type": "ab3", "infer_method": "sde"}, "scheduler_type"),
         ({"cfg_type": "cfg_star"}, "cfg_type 'cfg_star' belongs to the v1-3.5B models"),
     ],

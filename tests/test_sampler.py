@@ -12,12 +12,13 @@ from torch import Tensor
 
 from acestep.errors import CancelledError, GenerationError
 from acestep.sampling.correction import WaveletCorrection
-from acestep.sampling.guidance import GUIDANCE, Guidance
-from acestep.sampling.hold import outside_held
+from acestep.sampling.guidance import GUIDANCE, Guidance, GuidedVelocity, VelocityPair
+from acestep.sampling.hold import Hold, outside_held
 from acestep.sampling.noise import ItemNoise, item_noise
-from acestep.sampling.sampler import SamplerSettings, sample
+from acestep.sampling.sampler import OnStep, SamplerSettings, sample
 from acestep.sampling.schedule import make_schedule
 from acestep.sampling.solvers import SOLVERS
+from acestep.sampling.stepper import Draw
 
 C = 8
 UNGUIDED = Guidance(1.0, "none")
@@ -44,14 +45,31 @@ class ToyNetwork:
         return v.to(self.dtype)
 
 
-def _settings(solver: str = "euler", guidance: Guidance = UNGUIDED, steps: int = 8) -> SamplerSettings:
-    return SamplerSettings(make_schedule(steps, 3.0), solver, guidance)
+def _settings(solver: str = "euler", steps: int = 8) -> SamplerSettings:
+    return SamplerSettings(make_schedule(steps, 3.0), solver)
 
 
-def _render(seeds: Sequence[int], lengths: Sequence[int], settings: SamplerSettings) -> Tensor:
+def _sample(
+    network: VelocityPair,
+    noise: Tensor,
+    settings: SamplerSettings,
+    step_noise: Draw | None,
+    lengths: Sequence[int],
+    on_step: OnStep | None = None,
+    hold: Hold | None = None,
+    guidance: Guidance = UNGUIDED,
+) -> Tensor:
+    """``sample`` as the first release calls it: with guidance by noise level."""
+    velocity = GuidedVelocity(network, guidance, lengths)
+    return sample(velocity, noise, settings, step_noise, lengths, on_step, hold)
+
+
+def _render(
+    seeds: Sequence[int], lengths: Sequence[int], settings: SamplerSettings, guidance: Guidance = UNGUIDED
+) -> Tensor:
     fresh = ItemNoise(seeds, C)
-    noise = item_noise(seeds, lengths, C)
-    return sample(ToyNetwork(seeds, lengths), noise, settings, lambda: fresh.draw(lengths), lengths)
+    noise, network = item_noise(seeds, lengths, C), ToyNetwork(seeds, lengths)
+    return _sample(network, noise, settings, lambda: fresh.draw(lengths), lengths, guidance=guidance)
 
 
 # --- Noise ----------------------------------------------------------------------------------------------------------
@@ -104,22 +122,22 @@ def test_every_song_needs_a_seed_and_a_length(count: int) -> None:
 @pytest.mark.parametrize("kind", GUIDANCE)
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_a_song_is_the_same_alone_and_in_a_batch(solver: str, kind: str) -> None:
-    settings = _settings(solver, Guidance(4.0, kind, (0.2, 0.95)))
+    settings, guidance = _settings(solver), Guidance(4.0, kind, (0.2, 0.95))
     seeds, lengths = [3, 11, 7], [30, 19, 6]
-    batch = _render(seeds, lengths, settings)
+    batch = _render(seeds, lengths, settings, guidance)
     assert batch.isfinite().all()
     for row, (seed, length) in enumerate(zip(seeds, lengths, strict=True)):
-        alone = _render([seed], [length], settings)
+        alone = _render([seed], [length], settings, guidance)
         torch.testing.assert_close(batch[row : row + 1, :length], alone, rtol=0, atol=1e-6)
         assert (batch[row, length:] == 0).all()
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_the_same_seed_is_bit_identical_and_another_is_not(solver: str) -> None:
-    settings = _settings(solver, Guidance(4.0, "apg"))
-    first = _render([3, 4], [20, 12], settings)
-    assert torch.equal(first, _render([3, 4], [20, 12], settings))
-    assert not torch.allclose(first[:1], _render([5], [20], settings), atol=0.01)
+    settings, guidance = _settings(solver), Guidance(4.0, "apg")
+    first = _render([3, 4], [20, 12], settings, guidance)
+    assert torch.equal(first, _render([3, 4], [20, 12], settings, guidance))
+    assert not torch.allclose(first[:1], _render([5], [20], settings, guidance), atol=0.01)
 
 
 def test_noise_in_the_padding_reaches_nobody() -> None:
@@ -127,7 +145,7 @@ def test_noise_in_the_padding_reaches_nobody() -> None:
     spoiled = noise.clone()
     spoiled[1, 12:] = 1e6
     clean, other = (
-        sample(ToyNetwork([1, 2], [20, 12]), start, _settings(), None, [20, 12]) for start in (noise, spoiled)
+        _sample(ToyNetwork([1, 2], [20, 12]), start, _settings(), None, [20, 12]) for start in (noise, spoiled)
     )
     assert torch.equal(clean, other)
 
@@ -145,7 +163,7 @@ def test_euler_without_guidance_is_a_sum_of_velocities() -> None:
     def velocity(x: Tensor, t: float, *, guided: bool) -> tuple[Tensor, None]:
         return 0.5 * x + t, None
 
-    end = sample(velocity, noise, SamplerSettings(schedule, "euler", UNGUIDED), None, [10])
+    end = _sample(velocity, noise, SamplerSettings(schedule, "euler"), None, [10])
     torch.testing.assert_close(end.double(), x, rtol=0, atol=1e-5)
 
 
@@ -153,7 +171,7 @@ def test_euler_without_guidance_is_a_sum_of_velocities() -> None:
 def test_the_null_half_is_asked_for_inside_the_interval_only(solver: str) -> None:
     network = ToyNetwork([1], [10])
     guidance = Guidance(4.0, "cfg", (0.3, 0.8))
-    sample(network, item_noise([1], [10], C), _settings(solver, guidance), None, [10])
+    _sample(network, item_noise([1], [10], C), _settings(solver), None, [10], guidance=guidance)
     assert {guided for _, guided in network.calls} == {True, False}
     assert all(guided == (0.3 <= t <= 0.8) for t, guided in network.calls)
 
@@ -161,15 +179,17 @@ def test_the_null_half_is_asked_for_inside_the_interval_only(solver: str) -> Non
 @pytest.mark.parametrize("guidance", [UNGUIDED, Guidance(1.0, "apg"), Guidance(7.0, "none")])
 def test_without_guidance_the_null_half_is_never_asked_for(guidance: Guidance) -> None:
     network = ToyNetwork([1], [10])
-    sample(network, item_noise([1], [10], C), _settings("heun", guidance), None, [10])
+    _sample(network, item_noise([1], [10], C), _settings("heun"), None, [10], guidance=guidance)
     assert not any(guided for _, guided in network.calls)
 
 
 def test_outside_the_interval_the_velocity_is_conditional() -> None:
     lengths = [10]
     noise = item_noise([1], lengths, C)
-    outside = _settings(guidance=Guidance(4.0, "apg", (0.01, 0.02)))
-    guided, plain = (sample(ToyNetwork([1], lengths), noise, s, None, lengths) for s in (outside, _settings()))
+    guided, plain = (
+        _sample(ToyNetwork([1], lengths), noise, _settings(), None, lengths, guidance=guidance)
+        for guidance in (Guidance(4.0, "apg", (0.01, 0.02)), UNGUIDED)
+    )
     assert torch.equal(guided, plain)
 
 
@@ -187,26 +207,25 @@ def test_heun_moves_the_momentum_once_a_step_and_corrects_with_plain_guidance() 
             v_cond, v_null = network(predicted, t_next, guided=True)
             v = (v + v_null + scale * (v_cond - v_null)) / 2
         x = x - (t - t_next) * v
-    settings = SamplerSettings(schedule, "heun", Guidance(scale, "apg"))
-    torch.testing.assert_close(
-        sample(ToyNetwork([1], lengths), noise, settings, None, lengths), x, rtol=1e-5, atol=1e-5
-    )
+    settings, guidance = SamplerSettings(schedule, "heun"), Guidance(scale, "apg")
+    end = _sample(ToyNetwork([1], lengths), noise, settings, None, lengths, guidance=guidance)
+    torch.testing.assert_close(end, x, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", GUIDANCE)
 def test_a_half_precision_network_leaves_the_state_in_fp32(kind: str) -> None:
     lengths = [10]
     noise = item_noise([1], lengths, C)
-    settings = _settings(guidance=Guidance(4.0, kind))
+    settings, guidance = _settings(), Guidance(4.0, kind)
     half = ToyNetwork([1], lengths, torch.bfloat16)
 
     def widened(x: Tensor, t: float, *, guided: bool) -> tuple[Tensor, Tensor | None]:
         v_cond, v_null = half(x, t, guided=guided)
         return v_cond.float(), None if v_null is None else v_null.float()
 
-    end = sample(half, noise.bfloat16().float(), settings, None, lengths)
+    end = _sample(half, noise.bfloat16().float(), settings, None, lengths, guidance=guidance)
     assert end.dtype == torch.float32
-    assert torch.equal(end, sample(widened, noise.bfloat16(), settings, None, lengths))
+    assert torch.equal(end, _sample(widened, noise.bfloat16(), settings, None, lengths, guidance=guidance))
     assert not torch.equal(end, end.bfloat16().float())
 
 
@@ -218,7 +237,7 @@ def test_the_stochastic_solver_draws_for_all_steps_but_the_last() -> None:
         return drawn[-1]
 
     noise = item_noise([1, 2], lengths, C)
-    sample(ToyNetwork([1, 2], lengths), noise, _settings("sde"), draw, lengths)
+    _sample(ToyNetwork([1, 2], lengths), noise, _settings("sde"), draw, lengths)
     assert len(drawn) == 7
 
 
@@ -228,7 +247,7 @@ def test_no_gradient_is_recorded() -> None:
     def velocity(x: Tensor, t: float, *, guided: bool) -> tuple[Tensor, None]:
         return x * weight, None
 
-    assert not sample(velocity, item_noise([1], [10], C), _settings(), None, [10]).requires_grad
+    assert not _sample(velocity, item_noise([1], [10], C), _settings(), None, [10]).requires_grad
 
 
 # --- Holding what lies outside a region -----------------------------------------------------------------------------
@@ -248,19 +267,23 @@ def _outside(latents: Tensor) -> Tensor:
 
 
 def _held(seeds: Sequence[int], lengths: Sequence[int], settings: SamplerSettings) -> tuple[Tensor, Tensor]:
-    """Held latents and the clean ones, which are other noise here."""
+    """Held latents, guided, and the clean ones, which are other noise here."""
     noise, fresh = item_noise(seeds, lengths, C), ItemNoise(seeds, C)
     clean = item_noise([seed + 50 for seed in seeds], lengths, C)
     hold = outside_held(clean, noise, _region(len(seeds), max(lengths)))
-    network = ToyNetwork(seeds, lengths)
-    return sample(network, noise, settings, lambda: fresh.draw(lengths), lengths, hold=hold), clean
+    network, guidance = ToyNetwork(seeds, lengths), Guidance(4.0, "apg")
+
+    def draw() -> Tensor:
+        return fresh.draw(lengths)
+
+    return _sample(network, noise, settings, draw, lengths, hold=hold, guidance=guidance), clean
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_what_is_held_ends_bit_equal_and_the_inside_is_new(solver: str) -> None:
-    end, clean = _held([3, 4], [20, 20], _settings(solver, Guidance(4.0, "apg")))
+    end, clean = _held([3, 4], [20, 20], _settings(solver))
     assert torch.equal(_outside(end), _outside(clean))
-    free = _render([3, 4], [20, 20], _settings(solver, Guidance(4.0, "apg")))
+    free = _render([3, 4], [20, 20], _settings(solver), Guidance(4.0, "apg"))
     for latents in (clean, free):  # the inside is neither the recording nor what it would be without one
         assert ((end - latents)[:, REGION].abs().amax(dim=(1, 2)) > 0.01).all()
 
@@ -268,7 +291,7 @@ def test_what_is_held_ends_bit_equal_and_the_inside_is_new(solver: str) -> None:
 @pytest.mark.parametrize("correction", [None, WaveletCorrection("double", 0.2, 0.2)])
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_a_held_song_is_the_same_alone_and_in_a_batch(solver: str, correction: WaveletCorrection | None) -> None:
-    settings = SamplerSettings(make_schedule(8, 3.0), solver, Guidance(4.0, "apg"), correction)
+    settings = SamplerSettings(make_schedule(8, 3.0), solver, correction)
     seeds, lengths = [3, 11], [30, 19]
     batch, _ = _held(seeds, lengths, settings)
     for row, (seed, length) in enumerate(zip(seeds, lengths, strict=True)):
@@ -293,8 +316,8 @@ def test_the_run_goes_on_with_the_held_state() -> None:
         x = x - (t - t_next) * network(x, t, guided=False)[0]
         x[:, :5] = (t_next * noise + (1 - t_next) * clean)[:, :5]
         x[:, 12:] = (t_next * noise + (1 - t_next) * clean)[:, 12:]
-    settings = SamplerSettings(schedule, "euler", UNGUIDED)
-    end = sample(ToyNetwork([3], [20]), noise, settings, None, lengths, hold=outside_held(clean, noise, inside))
+    settings = SamplerSettings(schedule, "euler")
+    end = _sample(ToyNetwork([3], [20]), noise, settings, None, lengths, hold=outside_held(clean, noise, inside))
     torch.testing.assert_close(end, x, rtol=0, atol=1e-6)
 
 
@@ -307,9 +330,9 @@ def test_a_hold_sees_every_level_reached_and_may_change_nothing(solver: str) -> 
         return x
 
     noise, settings = item_noise([3], [20], C), _settings(solver)
-    end = sample(ToyNetwork([3], [20]), noise, settings, None, [20], hold=watch)
+    end = _sample(ToyNetwork([3], [20]), noise, settings, None, [20], hold=watch)
     assert levels == list(settings.schedule[1:])
-    assert torch.equal(end, sample(ToyNetwork([3], [20]), noise, settings, None, [20]))
+    assert torch.equal(end, _sample(ToyNetwork([3], [20]), noise, settings, None, [20]))
 
 
 @pytest.mark.parametrize("solver", ["ab3", "stork4"])
@@ -322,7 +345,7 @@ def test_solvers_that_look_back_find_the_song_that_continues_what_is_held(solver
     noise = item_noise([3], [20], C)
     hold = outside_held(song, noise, _region(1, 20))
     torch.testing.assert_close(
-        sample(velocity, noise, _settings(solver), None, [20], hold=hold), song, rtol=0, atol=1e-5
+        _sample(velocity, noise, _settings(solver), None, [20], hold=hold), song, rtol=0, atol=1e-5
     )
 
 
@@ -332,7 +355,7 @@ def test_solvers_that_look_back_find_the_song_that_continues_what_is_held(solver
 def test_progress_counts_every_step_to_the_end() -> None:
     seen: list[tuple[int, int]] = []
     network = ToyNetwork([1], [10])
-    sample(network, item_noise([1], [10], C), _settings("heun"), None, [10], lambda *done: seen.append(done))
+    _sample(network, item_noise([1], [10], C), _settings("heun"), None, [10], lambda *done: seen.append(done))
     assert seen == [(done, 8) for done in range(1, 9)]
 
 
@@ -348,7 +371,7 @@ def test_cancelling_ends_the_run_at_once_and_arrives_unchanged(reason: BaseExcep
 
     network = ToyNetwork([1], [10])
     with pytest.raises(type(reason)) as caught:
-        sample(network, item_noise([1], [10], C), _settings(), None, [10], cancel)
+        _sample(network, item_noise([1], [10], C), _settings(), None, [10], cancel)
     assert caught.value is reason
     assert len(network.calls) == 3
 
@@ -363,22 +386,22 @@ def test_latents_that_are_no_numbers_name_the_step_where_they_began(bad: float) 
             v[1, 3, 2] = bad
         return v, None
 
-    settings = SamplerSettings(schedule, "euler", UNGUIDED)
+    settings = SamplerSettings(schedule, "euler")
     with pytest.raises(GenerationError, match=r"NaN or infinite at step 5 of 8\.$"):
-        sample(velocity, item_noise([1, 2], [10, 10], C), settings, None, [10, 10])
+        _sample(velocity, item_noise([1, 2], [10, 10], C), settings, None, [10, 10])
 
 
 def test_a_stochastic_solver_without_noise_is_refused_before_the_network_runs() -> None:
     network = ToyNetwork([1], [10])
     with pytest.raises(ValueError, match="step_noise"):
-        sample(network, item_noise([1], [10], C), _settings("sde"), None, [10])
+        _sample(network, item_noise([1], [10], C), _settings("sde"), None, [10])
     assert network.calls == []
 
 
 @pytest.mark.parametrize("lengths", [[10], [10, 11], [10, 0], [10, 10, 10]])
 def test_lengths_that_do_not_fit_the_noise_are_refused(lengths: list[int]) -> None:
     with pytest.raises(ValueError, match="lengths"):
-        sample(ToyNetwork([1, 2], [10, 10]), item_noise([1, 2], [10, 10], C), _settings(), None, lengths)
+        _sample(ToyNetwork([1, 2], [10, 10]), item_noise([1, 2], [10, 10], C), _settings(), None, lengths)
 
 
 def test_a_network_that_withholds_the_null_half_is_refused() -> None:
@@ -386,4 +409,4 @@ def test_a_network_that_withholds_the_null_half_is_refused() -> None:
         return x, None
 
     with pytest.raises(ValueError, match="null half"):
-        sample(velocity, item_noise([1], [10], C), _settings(guidance=Guidance(4.0, "cfg")), None, [10])
+        _sample(velocity, item_noise([1], [10], C), _settings(), None, [10], guidance=Guidance(4.0, "cfg"))

@@ -16,7 +16,7 @@ from acestep.errors import InputError, UnsupportedError
 from acestep.params import GenerationParams
 from acestep.sampling.choice import SamplingChoice, choose_sampling
 from acestep.sampling.correction import CORRECTION_MODES, WaveletCorrection
-from acestep.sampling.guidance import Guidance
+from acestep.sampling.guidance import Guidance, GuidedVelocity
 from acestep.sampling.noise import item_noise
 from acestep.sampling.sampler import SamplerSettings, sample
 from acestep.sampling.schedule import make_schedule
@@ -88,8 +88,9 @@ class _Network:
 def _render(
     seeds: Sequence[int], lengths: Sequence[int], correction: WaveletCorrection | None, schedule: tuple[float, ...]
 ) -> Tensor:
-    settings = SamplerSettings(schedule, "euler", UNGUIDED, correction)
-    return sample(_Network(lengths), item_noise(seeds, lengths, C), settings, None, lengths)
+    settings = SamplerSettings(schedule, "euler", correction)
+    velocity = GuidedVelocity(_Network(lengths), UNGUIDED, lengths)
+    return sample(velocity, item_noise(seeds, lengths, C), settings, None, lengths)
 
 
 # --- Bands ----------------------------------------------------------------------------------------------------------

@@ -9,7 +9,8 @@ In: a name, the facts of a device, a task. Out: a ``Choice``. Refuses to load an
     from 8 GB    turbo or base          no        1.7B (4B by name alone)
     no GPU       tiny or tiny-base      no        tiny
 
-Base models are for the tasks that turbo models were not trained for. The table is for 16-bit weights: a GPU that
+Base models are for the tasks that turbo models were not trained for; a LoRA of the registry brings the model it was
+made for, where there is a GPU. The table is for 16-bit weights: a GPU that
 computes in fp32 counts for half its memory.
 """
 
@@ -24,11 +25,13 @@ from acestep.checkpoints.registry import (
     EMBEDDED_BASE_MODEL,
     EMBEDDED_LANGUAGE_MODEL,
     EMBEDDED_MODEL,
+    MODELS,
     SMALL_LANGUAGE_MODEL,
     language_model_named,
     model_named,
 )
-from acestep.checkpoints.rows import HubFolder, ModelSpec
+from acestep.checkpoints.registry_v1 import ADAPTERS
+from acestep.checkpoints.rows import Generation, HubFolder, ModelSpec
 from acestep.devices import AUTO, CUDA, DTYPES, DeviceFacts, natural_dtype
 from acestep.errors import DeviceMemoryError
 
@@ -62,6 +65,7 @@ def choose(
     task: str | None = None,
     *,
     preserve_vocals: bool = False,
+    adapter: str = "",
     width: int | None = None,
 ) -> Choice:
     """The models to load.
@@ -71,6 +75,7 @@ def choose(
         facts: of the device that will compute.
         task: name of the task, when known.
         preserve_vocals: stems will be taken apart, which only base models can do.
+        adapter: hub id of a LoRA; a known one decides which model it goes with.
         width: bytes per weight in the compute dtype; None is the device's natural one.
 
     Raises:
@@ -87,6 +92,9 @@ def choose(
         raise _too_small(facts, usable)
     else:
         turbo, base, offload = DEFAULT_MODEL, DEFAULT_BASE_MODEL, usable < RESIDENT_MIN_BYTES
+    if facts.kind == CUDA and adapter in ADAPTERS:
+        spec = MODELS[ADAPTERS[adapter]]
+        return Choice(spec, None, usable < spec.scale.memory, f"auto: the model of {adapter}")
     needs_base = preserve_vocals or not (task is None or task in turbo.variant.tasks)
     spec = base if needs_base else turbo
     return Choice(spec, _planner_for(spec, facts, usable), offload, _reason(facts, usable, offload))
@@ -117,6 +125,8 @@ def usable_memory(facts: DeviceFacts, width: int | None = None) -> int:
 
 
 def _planner_for(spec: ModelSpec, facts: DeviceFacts, usable: int) -> HubFolder | None:
+    if spec.variant.generation is Generation.FIRST:
+        return None
     if spec.embedded:
         return EMBEDDED_LANGUAGE_MODEL
     if facts.kind != CUDA or usable < PLANNER_MIN_BYTES:

@@ -20,7 +20,7 @@ from threading import Event
 from filelock import FileLock, Timeout
 from huggingface_hub import is_offline_mode
 
-from acestep.checkpoints.files import lock_of, missing, select, staging_of
+from acestep.checkpoints.files import lock_of, missing, origin_of, select, staging_of
 from acestep.checkpoints.hub import HubUnreachableError, list_files, receive
 from acestep.checkpoints.integrity import (
     MARKER,
@@ -120,7 +120,7 @@ def ensure_all(
     ]
     if wanted:
         _refuse_offline(wanted, root)
-        with _disk_errors(root):
+        with disk_errors(root):
             _download(wanted, root, force, progress or _unseen)
     return [Resolved(found.folder, found.commit, found.files) for found in (inspect(row, root) for row in rows)]
 
@@ -139,7 +139,7 @@ def _refuse_offline(rows: Sequence[HubFolder], root: Path) -> None:
 
 def _download(rows: Sequence[HubFolder], root: Path, force: bool, progress: Progress) -> None:
     root.mkdir(parents=True, exist_ok=True)
-    with _locked(rows, root):
+    with locked(rows, root):
         # Another process may have fetched them while this one waited for the lock.
         rows = [row for row in rows if force or not inspect(row, root).state.usable]
         plans = [_plan(row, root, force) for row in rows]
@@ -150,7 +150,7 @@ def _download(rows: Sequence[HubFolder], root: Path, force: bool, progress: Prog
 
 
 @contextmanager
-def _locked(rows: Sequence[HubFolder], root: Path) -> Iterator[None]:
+def locked(rows: Sequence[HubFolder], root: Path) -> Iterator[None]:
     """Hold the locks of all rows, always taken in the same order."""
     with ExitStack() as stack:
         for path in sorted(lock_of(row, root) for row in rows):
@@ -169,7 +169,7 @@ def _plan(row: HubFolder, root: Path, force: bool) -> _Plan:
     listing = list_files(row)
     names, lacking = select(row.layout, listing.files)
     if lacking:
-        at = f"{row.repository}/{row.subfolder}".rstrip("/")
+        at = f"{origin_of(row)}/{row.subfolder}".rstrip("/")
         raise WeightsError(f"Cannot download {row.name}: {at} has no {', '.join(lacking)}.")
     folder, staging = root / row.folder, staging_of(row, root) / listing.commit
     kept, jobs = [], []
@@ -289,13 +289,14 @@ def _install(plan: _Plan, fetched: dict[_Job, StoredFile], root: Path) -> None:
             "which its index names."
         )
     files = (*plan.kept, *(fetched[job] for job in plan.jobs))
-    write_marker(plan.folder, Marker(plan.row.repository, plan.commit, files))
+    write_marker(plan.folder, Marker(origin_of(plan.row), plan.commit, files))
     shutil.rmtree(staging_of(plan.row, root), ignore_errors=True)
     logger.info("%s is ready (commit %s).", plan.folder, plan.commit[:8])
 
 
 @contextmanager
-def _disk_errors(root: Path) -> Iterator[None]:
+def disk_errors(root: Path) -> Iterator[None]:
+    """What the disk refuses during the block becomes a ``WeightsError`` about the weights folder."""
     try:
         yield
     except OSError as error:

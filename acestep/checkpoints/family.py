@@ -31,6 +31,7 @@ from acestep.models.config import AceStepConfig
 from acestep.models.oobleck import Oobleck
 from acestep.models.vae_config import OobleckConfig
 
+VAE, TEXT_ENCODER, TOKENIZER = "vae", "text encoder", "tokenizer"  # roles of parts that models share
 logger = logging.getLogger(__name__)
 
 Report = Callable[[str, float, int], None]
@@ -64,6 +65,15 @@ class Family:
     def networks(self) -> dict[str, nn.Module]:
         """The networks by role, for ``devices.Residency``."""
         return {"dit": self.model, "vae": self.vae, "text_encoder": self.text_encoder}
+
+    def parts_for(self, spec: ModelSpec) -> dict[str, object]:
+        """Parts that another model would load from the very same folders, by role."""
+        parts: dict[str, object] = {}
+        if self.spec.vae == spec.vae:
+            parts[VAE] = self.vae
+        if self.spec.text_encoder == spec.text_encoder:
+            parts |= {TEXT_ENCODER: self.text_encoder, TOKENIZER: self.tokenizer}
+        return parts
 
 
 def find_weights(row: HubFolder, project_root: Path) -> Path:
@@ -118,19 +128,19 @@ def load_family(
     dtype = placement.dtype
     loaders: dict[str, Callable[[], object]] = {
         "transformer": lambda: _load_transformer(spec, root / spec.folder, dtype),
-        "vae": lambda: _load_vae(root / spec.vae, dtype),
-        "text encoder": lambda: TextEncoder(load_qwen3(root / spec.text_encoder, dtype)).eval(),
-        "tokenizer": lambda: PromptTokenizer(read_tokenizer(root / spec.text_encoder)),
+        VAE: lambda: _load_vae(root / spec.vae, dtype),
+        TEXT_ENCODER: lambda: TextEncoder(load_qwen3(root / spec.text_encoder, dtype)).eval(),
+        TOKENIZER: lambda: PromptTokenizer(read_tokenizer(root / spec.text_encoder)),
         "silence": lambda: load_silence(root / spec.folder),
     }
     with naming_the_remedy(spec):
         parts = dict.fromkeys(loaders) | dict(shared or {})  # in the order of the loaders
-        parts |= _load_all({role: load for role, load in loaders.items() if parts[role] is None}, report)
-        _check_vocabulary(parts["text encoder"], parts["tokenizer"])
+        parts |= load_all({role: load for role, load in loaders.items() if parts[role] is None}, report)
+        _check_vocabulary(parts[TEXT_ENCODER], parts[TOKENIZER])
     return Family(spec, placement, *parts.values(), commit=inspect(spec, root).commit)
 
 
-def _load_all(loaders: Mapping[str, Callable[[], object]], report: Report | None) -> dict[str, Any]:
+def load_all(loaders: Mapping[str, Callable[[], object]], report: Report | None) -> dict[str, Any]:
     """Every part, or one error with the problems of all of them."""
     parts, problems = {}, []
     for role, load in loaders.items():
@@ -157,8 +167,8 @@ def _check_vocabulary(encoder: TextEncoder, tokenizer: PromptTokenizer) -> None:
 
 
 def _load_transformer(spec: ModelSpec, folder: Path, dtype: torch.dtype) -> AceStepModel:
-    raw = _config(folder, "model_type", "acestep")
-    with _naming(folder / "config.json"):
+    raw = read_config(folder, "model_type", "acestep")
+    with naming_file(folder / "config.json"):
         config = AceStepConfig.from_dict(raw)
     if "is_turbo" in raw:
         _compare_training(spec, folder, distilled=config.is_turbo)
@@ -177,8 +187,8 @@ def _compare_training(spec: ModelSpec, folder: Path, *, distilled: bool) -> None
 
 
 def _load_vae(folder: Path, dtype: torch.dtype) -> Oobleck:
-    raw = _config(folder, "_class_name", "AutoencoderOobleck")
-    with _naming(folder / "config.json"):
+    raw = read_config(folder, "_class_name", "AutoencoderOobleck")
+    with naming_file(folder / "config.json"):
         config = OobleckConfig.from_dict(raw)
     with torch.device("meta"):
         network = Oobleck(config)
@@ -187,7 +197,7 @@ def _load_vae(folder: Path, dtype: torch.dtype) -> Oobleck:
     return network
 
 
-def _config(folder: Path, key: str, kind: str) -> dict[str, object]:
+def read_config(folder: Path, key: str, kind: str) -> dict[str, object]:
     """``config.json`` of ``folder``; ``key`` names the architecture where it is given."""
     raw = read_json(folder / "config.json")
     if raw.get(key, kind) != kind:
@@ -199,7 +209,7 @@ def _config(folder: Path, key: str, kind: str) -> dict[str, object]:
 
 
 @contextmanager
-def _naming(path: Path) -> Iterator[None]:
+def naming_file(path: Path) -> Iterator[None]:
     """A ``WeightsError`` about what a file says begins with the file."""
     try:
         yield

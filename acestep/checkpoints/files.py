@@ -40,6 +40,11 @@ def folder_of(row: HubFolder, root: Path) -> Path:
     return PACKAGED / row.folder if row.embedded and not here.is_dir() else here
 
 
+def origin_of(row: HubFolder) -> str:
+    """Where the files of ``row`` were published: a repository of the hub, or the address of its one file."""
+    return row.url or row.repository
+
+
 def staging_of(row: HubFolder, root: Path) -> Path:
     """Where files of ``row`` wait until all are whole. While it exists, a download has begun and not ended."""
     return root / _DOWNLOADS / row.folder.replace("/", "--")
@@ -59,6 +64,8 @@ def select(layout: Layout, names: Collection[str]) -> tuple[list[str], list[str]
     """
     found, lacking = _required(layout, names)
     found += [name for name in layout.optional if name in names]
+    if not layout.weights:
+        return found, lacking
     single, index = _weight_names(layout)
     if single in names:
         return [*found, single], lacking
@@ -74,7 +81,7 @@ def missing(layout: Layout, folder: Path) -> list[str]:
     names = {path.name for path in folder.iterdir() if path.is_file()} if folder.is_dir() else set()
     _, lacking = _required(layout, names)
     single, index = _weight_names(layout)
-    if single in names:
+    if single in names or not layout.weights:
         return lacking
     if index not in names:
         return [*lacking, single]

@@ -3,7 +3,8 @@
 In: a registry row. Out: file descriptions with sizes and digests; bytes appended to a file. Every failure becomes one
 sentence without the library's own text, which may hold signed addresses or echo a token; nor does a log get those.
 Refuses to know folders, retries and locks. Token, endpoint and timeouts are the library's: ``HF_TOKEN``,
-``HF_ENDPOINT``, ``HF_HUB_*``.
+``HF_ENDPOINT``, ``HF_HUB_*``. A row with the address of one file elsewhere is asked for there, by the same client and
+without the token.
 """
 
 from __future__ import annotations
@@ -33,11 +34,15 @@ from acestep.errors import WeightsError
 
 _CHUNK = 1 << 20
 _TALKATIVE = ("httpx2", "httpcore2")  # the library's client: logs every address with its query, and every header
-_PARTIAL, _NO_ACCESS, _RANGE_REFUSED = 206, (401, 403), 416
+_PARTIAL, _NO_ACCESS, _MISSING, _RANGE_REFUSED = 206, (401, 403), 404, 416
 
 
 class HubUnreachableError(WeightsError):
     """The connection failed; the same request may work later."""
+
+
+class NotOfferedError(WeightsError):
+    """There is no such thing, or not for who asks; the same request will not work later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +56,24 @@ class Listing:
 def list_files(row: HubFolder) -> Listing:
     """Ask the hub for the commit of ``row`` and the files in its folder.
 
+    Of a file with an address of its own only the size is asked for; its digest stands in for a commit.
+
     Raises:
         HubUnreachableError: no connection.
-        WeightsError: no access, no such repository or revision, or an answer that is not the hub's.
+        NotOfferedError: no access, no such repository or revision.
+        WeightsError: a hub in trouble, or an answer that is not a hub's.
     """
+    if row.url:
+        return _only_file(row)
     with _explained(row, f"revision {row.revision or constants.DEFAULT_REVISION}"):
         info = HfApi().model_info(
             row.repository, revision=row.revision, files_metadata=True, timeout=constants.HF_HUB_ETAG_TIMEOUT
         )
         files = [_remote_file(sibling, row.subfolder) for sibling in info.siblings or ()]
     if info.sha is None or row.revision not in {None, info.sha}:
-        raise WeightsError(f"Cannot download {row.name}: {_host()} answered for another revision than was asked for.")
+        raise WeightsError(
+            f"Cannot download {row.name}: {_host(row)} answered for another revision than was asked for."
+        )
     return Listing(info.sha, {file.path: file for file in files if file is not None})
 
 
@@ -73,7 +85,8 @@ def receive(row: HubFolder, commit: str, file: RemoteFile, target: Path, advance
 
     Raises:
         HubUnreachableError: the connection failed; what has arrived stays in ``target``.
-        WeightsError: no access or no such file.
+        NotOfferedError: no access or no such file.
+        WeightsError: a hub in trouble.
         OSError: the disk.
     """
     have = target.stat().st_size if target.exists() else -1
@@ -81,8 +94,8 @@ def receive(row: HubFolder, commit: str, file: RemoteFile, target: Path, advance
         return
     have = have if 0 < have < file.size else 0
     remote = f"{row.subfolder}/{file.path}" if row.subfolder else file.path
-    url = hf_hub_url(row.repository, remote, revision=commit)
-    headers = build_hf_headers() | {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+    url = row.url or hf_hub_url(row.repository, remote, revision=commit)
+    headers = _headers(row) | ({"Range": f"bytes={have}-"} if have else {})
     with (
         _explained(row, f"file {remote}"),
         http_stream_backoff(
@@ -108,6 +121,25 @@ def _append(response: httpx2.Response, target: Path, have: int, enough: int, adv
         os.fsync(sink.fileno())
 
 
+def _only_file(row: HubFolder) -> Listing:
+    """What the server at ``row.url`` says of its file."""
+    ((name, digest),) = row.digests
+    with (
+        _explained(row, f"file {name}"),
+        http_stream_backoff(
+            "HEAD", row.url, headers=_headers(row), timeout=constants.HF_HUB_ETAG_TIMEOUT, retry_on_exceptions=()
+        ) as response,
+    ):
+        hf_raise_for_status(response)
+        size = int(response.headers["Content-Length"])
+    return Listing(row.revision or digest, {name: RemoteFile(name, size, sha256=digest)})
+
+
+def _headers(row: HubFolder) -> dict[str, str]:
+    """Of a request; the token is the hub's alone."""
+    return ({} if row.url else build_hf_headers()) | {"Accept-Encoding": "identity"}
+
+
 def _remote_file(sibling: RepoSibling, subfolder: str) -> RemoteFile | None:
     """A file of a repository, or None when it is outside the folder."""
     prefix = f"{subfolder}/" if subfolder else ""
@@ -124,21 +156,23 @@ def _remote_file(sibling: RepoSibling, subfolder: str) -> RemoteFile | None:
 @contextmanager
 def _explained(row: HubFolder, what: str) -> Iterator[None]:
     """Turn what the library raises into one sentence of ours."""
-    failed = f"Cannot download {row.name}"
+    failed, kind = f"Cannot download {row.name}", "a server of files" if row.url else "a model hub"
     _hush()
     try:
         yield
     except HfHubHTTPError as error:
-        raise WeightsError(f"{failed}: {_refusal(error, row, what)}.") from None
+        final = error.response.status_code in {*_NO_ACCESS, _MISSING}
+        refused = NotOfferedError if final else WeightsError
+        raise refused(f"{failed}: {_refusal(error, row, what)}.") from None
     except (httpx2.LocalProtocolError, UnicodeEncodeError):
         raise WeightsError(f"{failed}: HF_TOKEN holds characters that no token has.") from None
     except (httpx2.RequestError, httpx2.InvalidURL) as error:
         raise HubUnreachableError(
-            f"{failed}: the connection to {_host()} failed ({type(error).__name__}); "
-            "what has arrived is kept, so try again, or check the network, proxy and HF_ENDPOINT."
+            f"{failed}: the connection to {_host(row)} failed ({type(error).__name__}); what has arrived is kept, "
+            f"so try again, or check the network{' and proxy' if row.url else ', proxy and HF_ENDPOINT'}."
         ) from None
     except (ValueError, KeyError):
-        raise WeightsError(f"{failed}: the answer of {_host()} is not that of a model hub.") from None
+        raise WeightsError(f"{failed}: the answer of {_host(row)} is not that of {kind}.") from None
 
 
 def _hush() -> None:
@@ -153,18 +187,22 @@ def _hush() -> None:
 
 
 def _refusal(error: HfHubHTTPError, row: HubFolder, what: str) -> str:
-    status = error.response.status_code
+    status, host = error.response.status_code, _host(row)
+    if row.url:
+        return f"{host} answered HTTP {status} for {row.url}; try again later"
     if status in _NO_ACCESS:
         return (
-            f"{_host()} gives no access to {row.repository} (HTTP {status}); it does not exist, "
+            f"{host} gives no access to {row.repository} (HTTP {status}); it does not exist, "
             "or its terms must be accepted there and HF_TOKEN be set to a token that may read it"
         )
     if isinstance(error, (EntryNotFoundError, RevisionNotFoundError)):
-        return f"{row.repository} on {_host()} has no {what}"
+        return f"{row.repository} on {host} has no {what}"
     if isinstance(error, RepositoryNotFoundError):
-        return f"{_host()} has no repository {row.repository}"
-    return f"{_host()} answered HTTP {status} for {what} of {row.repository}; try again later"
+        return f"{host} has no repository {row.repository}"
+    return f"{host} answered HTTP {status} for {what} of {row.repository}; try again later"
 
 
-def _host() -> str:
-    return urlsplit(constants.ENDPOINT).hostname or constants.ENDPOINT
+def _host(row: HubFolder) -> str:
+    """Whom a row is asked of."""
+    address = row.url or constants.ENDPOINT
+    return urlsplit(address).hostname or address

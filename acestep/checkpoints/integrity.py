@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from acestep.checkpoints.files import files_in, folder_of, missing, staging_of
+from acestep.checkpoints.files import files_in, folder_of, missing, origin_of, staging_of
 from acestep.checkpoints.rows import HubFolder
 
 MARKER = ".acestep.json"
@@ -47,7 +47,7 @@ class StoredFile:
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """What a finished download wrote down about its folder."""
+    """What a finished download wrote down about its folder; ``repository`` is what `files.origin_of` says."""
 
     repository: str
     commit: str
@@ -139,7 +139,8 @@ def inspect(row: HubFolder, root: Path) -> Found:
     """Look at the folder of ``row`` without the network and without reading the weights.
 
     A folder with a marker is held to it. One without is taken as filled by a person, unless a download of ours began
-    there and did not end. One that cannot be read is incomplete.
+    there and did not end; only a file that is no network is then read and compared. One that cannot be read is
+    incomplete.
     """
     try:
         return _inspect(row, root)
@@ -160,19 +161,34 @@ def _inspect(row: HubFolder, root: Path) -> Found:
         state, why = _held_to(marker, row, folder, lacks)
         return Found(state, folder, files, marker.commit, why)
     why = lacks or ("is from a download that has not ended" if staging_of(row, root).exists() else "")
+    why = why or _strange(row, folder)
     unusable = State.INCOMPLETE if files else State.ABSENT
     return Found(unusable if why else State.BY_HAND, folder, files, why=why)
 
 
 def _held_to(marker: Marker, row: HubFolder, folder: Path, lacks: str) -> tuple[State, str]:
     """The verdict on a folder with a marker, and what is wrong with it; ``lacks`` names files it needs."""
-    if marker.repository != row.repository:
-        return State.OUTDATED, f"is from {marker.repository} instead of {row.repository}"
+    if marker.repository != origin_of(row):
+        return State.OUTDATED, f"is from {marker.repository} instead of {origin_of(row)}"
     if row.revision not in {None, marker.commit}:
         return State.OUTDATED, f"is commit {marker.commit[:8]} instead of {row.revision[:8]}"
     changed = [file.path for file in marker.files if not _has_size(folder / file.path, file.size)]
     why = lacks or (f"has files of another size than was downloaded: {', '.join(changed)}" if changed else "")
     return (State.INCOMPLETE, why) if why else (State.READY, "")
+
+
+def _strange(row: HubFolder, folder: Path) -> str:
+    """What is wrong with the content of a folder that a person filled with the one file of an address; "" if nothing.
+
+    A checkout on Windows ends the lines of a text with CR LF; that is the same file.
+    """
+    if not row.url:
+        return ""
+    ((name, digest),) = row.digests
+    content = (folder / name).read_bytes()
+    spellings = (content, content.replace(b"\r\n", b"\n"))
+    same = digest in (hashlib.sha256(spelling).hexdigest() for spelling in spellings)
+    return "" if same else f"has another {name} than was published"
 
 
 def _has_size(path: Path, size: int) -> bool:

@@ -6,10 +6,11 @@ Refuses to know model names, the hub and tasks. Never unpickles code.
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import math
 import pickle
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -31,7 +32,11 @@ _SILENCE = "silence_latent"
 
 
 def load_strict(
-    network: nn.Module, files: WeightFiles, dtype: torch.dtype, rename: Callable[[str], str] = str
+    network: nn.Module,
+    files: WeightFiles,
+    dtype: torch.dtype,
+    rename: Callable[[str], str] = str,
+    ignore: Sequence[str] = (),
 ) -> nn.Module:
     """Give a network built on the meta device its weights.
 
@@ -41,6 +46,7 @@ def load_strict(
         dtype: of the network. Tensors of that type stay memory-mapped; others are copied one at a time, so that no
             more than one tensor is in memory twice.
         rename: from the names in the files to those of the network.
+        ignore: patterns (fnmatch) of the network's names; tensors of that name are no surplus, and are never read.
 
     Raises:
         WeightsError: unreadable files, missing or extra tensors, wrong shapes and types: all of them in one text.
@@ -48,7 +54,7 @@ def load_strict(
             mapped only vectors (norms, biases) are read for it.
     """
     expected = network.state_dict()
-    stored = stored_strict(expected, files, rename)
+    stored = stored_strict(expected, files, rename, ignore)
     state = {name: stored[name].load(dtype) for name in expected}
     broken = [name for name, tensor in state.items() if not _is_sound(tensor, stored[name])]
     _refuse(files, summary(f"that {_says(dtype)} cannot hold (NaN or infinity)", broken))
@@ -57,19 +63,22 @@ def load_strict(
 
 
 def stored_strict(
-    expected: Mapping[str, Tensor], files: WeightFiles, rename: Callable[[str], str] = str
+    expected: Mapping[str, Tensor],
+    files: WeightFiles,
+    rename: Callable[[str], str] = str,
+    ignore: Sequence[str] = (),
 ) -> dict[str, StoredTensor]:
-    """The tensors of ``files``, none of them read yet, if they are exactly those that are expected.
+    """The tensors of ``files``, none of them read yet, if they are those that are expected and those to be ignored.
 
     Args:
         expected: tensors, which may be on the meta device, by the network's names.
-        files, rename: as in `load_strict`.
+        files, rename, ignore: as in `load_strict`.
 
     Raises:
         WeightsError: unreadable files, missing or extra tensors, wrong shapes and types: all of them in one text.
     """
     contents = read_contents(files, rename)
-    _refuse(files, [*contents.problems, *_differences(expected, contents)])
+    _refuse(files, [*contents.problems, *_differences(expected, contents, ignore)])
     return contents.tensors
 
 
@@ -151,12 +160,14 @@ def _refuse(files: WeightFiles, problems: Iterator[str] | list[str]) -> None:
         raise WeightsError(f"Model not loaded: {files.place} cannot be used: {clauses}.")
 
 
-def _differences(expected: Mapping[str, Tensor], contents: Contents) -> Iterator[str]:
+def _differences(expected: Mapping[str, Tensor], contents: Contents, ignore: Sequence[str]) -> Iterator[str]:
     """Clauses on how the files differ from what the network wants."""
     found = contents.tensors
     if not contents.blind:
         yield from summary("missing", expected.keys() - found.keys() - contents.excused)
-    yield from summary("unexpected", found.keys() - expected.keys())
+    surplus = found.keys() - expected.keys()
+    ignored = {name for pattern in ignore for name in fnmatch.filter(surplus, pattern)}
+    yield from summary("unexpected", surplus - ignored)
     common = [(found[name], name, expected[name].shape) for name in expected.keys() & found.keys()]
     shapes = [
         f"{name} is {list(here.shape)}, not {list(shape)}" for here, name, shape in common if here.shape != shape

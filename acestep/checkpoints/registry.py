@@ -1,7 +1,7 @@
 """Every model this project knows, one row each. The only module that knows model names.
 
 In: a name. Out: where its files come from and live, which files they are, what the model can do, how it likes to be
-run. Refuses to know torch, devices and how files are fetched or read.
+run. The rows of ACE-Step v1 are written in ``registry_v1``. Refuses to know torch, devices and how files are fetched or read.
 
 Three tables: ``MODELS`` (diffusion transformers), ``LANGUAGE_MODELS`` (planners), ``COMPONENTS`` (networks that
 several transformers share, by the folder they live in).
@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeVar
 
+from acestep.checkpoints.registry_v1 import V1_COMPONENTS, V1_MODELS
 from acestep.checkpoints.rows import HubFolder, Layout, ModelSpec, Scale, Variant
 from acestep.errors import InputError, shown
 from acestep.tasks import MIX_TASKS, TASKS
@@ -119,6 +120,7 @@ MODELS: dict[str, ModelSpec] = {
         _transformer(_alone("acestep-v15-xl-base"), BASE, SCALE_XL),
         _embedded(_TINY, TURBO),
         _embedded("tiny-base", BASE),
+        *V1_MODELS,
     )
 }
 
@@ -149,6 +151,7 @@ COMPONENTS: dict[str, HubFolder] = {
         HubFolder(**_bundled("Qwen3-Embedding-0.6B"), layout=QWEN3, scale=Scale(595_776_512)),
         _embedded_part("vae", AUTOENCODER),
         _embedded_part("text_encoder", QWEN3),
+        *V1_COMPONENTS,
     )
 }
 
@@ -193,7 +196,7 @@ def row_named(name: str) -> HubFolder:
 def parts_of(row: HubFolder) -> tuple[HubFolder, ...]:
     """The folders that ``row`` needs to play: its own, then those it shares with others."""
     if isinstance(row, ModelSpec):
-        return row, COMPONENTS[row.vae], COMPONENTS[row.text_encoder]
+        return row, *(COMPONENTS[folder] for folder in (row.vae, row.text_encoder, *row.others))
     return (row,)
 
 

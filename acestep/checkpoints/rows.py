@@ -6,6 +6,16 @@ In: values. Out: frozen rows that compare and hash. Refuses to know any model by
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
+
+from acestep.constants import DURATION_MAX_S
+
+
+class Generation(Enum):
+    """A generation of ACE-Step: models of one are loaded and played alike; the value is how people call it."""
+
+    FIRST = "ACE-Step v1"
+    SECOND = "ACE-Step 1.5"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +30,8 @@ class Variant:
         shift: default timestep shift.
         steps_advised: (low, high) range below which the result is known to be rough, or None.
         tasks: names of the tasks it was trained for.
+        generation: what it is a model of.
+        longest_s: seconds that it plays at once.
     """
 
     steps: int
@@ -29,6 +41,8 @@ class Variant:
     shift: float
     tasks: tuple[str, ...]
     steps_advised: tuple[int, int] | None = None
+    generation: Generation = Generation.SECOND
+    longest_s: float = DURATION_MAX_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +51,7 @@ class Layout:
 
     Attributes:
         config_class: reads its ``config.json``.
-        weights: stem of the safetensors file, or of the index and its shards.
+        weights: stem of the safetensors file, or of the index and its shards; "" where there are none.
         required: each entry is one file under one of several names; the first name that exists is taken.
         optional: taken along where they exist.
     """
@@ -82,6 +96,7 @@ class HubFolder:
         repository, subfolder: on the model hub; "" for what ships with this project.
         revision: pinned commit on the hub; None is unpinned.
         digests: (file, first digits of its SHA-256) where the published value is known.
+        url: of the one file of a folder that is on no hub; its digest is then the whole one.
         embedded: ships with this project.
         released: False for names that documents mention but nobody published.
     """
@@ -94,6 +109,7 @@ class HubFolder:
     subfolder: str = ""
     revision: str | None = None
     digests: tuple[tuple[str, str], ...] = ()
+    url: str = ""
     embedded: bool = False
     released: bool = True
 
@@ -105,10 +121,12 @@ class ModelSpec(HubFolder):
     Attributes:
         variant: how it is run.
         vae, text_encoder: folders of the networks it shares, below the weights folder; keys of ``COMPONENTS``.
+        others: further folders it needs; keys of ``COMPONENTS`` too.
         alignment_heads: (layer, head) of the cross-attention that follows the lyrics, from 0; () where none is known.
     """
 
     variant: Variant
     vae: str = "vae"
     text_encoder: str = "Qwen3-Embedding-0.6B"
+    others: tuple[str, ...] = ()
     alignment_heads: tuple[tuple[int, int], ...] = ()

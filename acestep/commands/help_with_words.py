@@ -40,9 +40,9 @@ def add_dice(parser: argparse.ArgumentParser) -> None:
 
 
 def _lint(arguments: argparse.Namespace) -> None:
+    from acestep.clauses import check_duration
     from acestep.linting import WARNING, lint
     from acestep.lyrics import estimate_duration, is_instrumental
-    from acestep.request import check_duration
 
     lyrics = options.text_or_file("lyrics", arguments.lyrics)
     if not arguments.text.strip() and not lyrics.strip():

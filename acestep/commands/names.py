@@ -1,10 +1,11 @@
-"""The command line's vocabulary: parameters of the Python API by the options that say them. Pure data."""
+"""The command line's vocabulary: parameters of the Python API by the options that say them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from acestep.commands import v1
 from acestep.naming import Naming
 
 OPTIONS: Mapping[str, str] = MappingProxyType(
@@ -56,6 +57,7 @@ OPTIONS: Mapping[str, str] = MappingProxyType(
         "backend": "--backend",
         "repainting_start": "--start",
         "repainting_end": "--end",
+        **v1.OPTIONS,
     }
 )
 _ADVICE = MappingProxyType(

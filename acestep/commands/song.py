@@ -20,6 +20,7 @@ from acestep.commands.denoising import add_denoising, denoising_of
 from acestep.commands.judging import add_judging, chosen, is_judged, timed_texts
 from acestep.commands.names import naming
 from acestep.commands.signing import add_signing, credentials_of
+from acestep.commands.v1 import add_v1, v1_of
 from acestep.constants import SAMPLE_RATE, SEED_MAX
 from acestep.errors import InputError
 from acestep.output.formats import CD_RATE
@@ -96,6 +97,7 @@ def add_performance(parser: argparse.ArgumentParser, *, euler_only: bool = False
     about = f"songs at once, 1 to 8; default: {songs}"
     parser.add_argument("--batch-size", type=int, default=songs, metavar="N", help=about)
     add_denoising(parser, euler_only=euler_only)
+    add_v1(parser)
     parser.add_argument(
         "--sample-rate", type=int, default=SAMPLE_RATE, metavar="HZ", help=f"{SAMPLE_RATE} (default) or {CD_RATE}"
     )
@@ -162,15 +164,15 @@ def check(params: GenerationParams, config: GenerationConfig, model: ModelSpec) 
         WeightsError: the model's tokenizer is not there.
     """
     from acestep.checkpoints.family import find_weights
+    from acestep.engines import engine_of
     from acestep.planning import plan_songs
-    from acestep.reading import Reader
     from acestep.recordings import listen
     from acestep.request import Request
 
     request = Request.from_params(params, config, model)
     request = listen(request).judged(request)
     if request.order is None:
-        plan_songs(request, None, Reader.load(model, find_weights(model, Path())))
+        plan_songs(request, None, engine_of(model).reader(model, find_weights(model, Path())))
 
 
 def _songs(
@@ -200,6 +202,7 @@ def performance_of(arguments: argparse.Namespace) -> dict[str, Any]:
         "reference_audio": arguments.reference,
         "sample_rate": arguments.sample_rate,
         **denoising_of(arguments),
+        **v1_of(arguments),
         **options.given(arguments, variation_seed="variation_seed", variation_strength="variation_strength"),
     }
 

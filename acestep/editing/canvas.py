@@ -76,7 +76,7 @@ def lay_out(order: EditOrder, recorded: int) -> Canvas:
     total = before + recorded + behind
     places = ((0, before), (before + recorded, total))
     canvas = Canvas(total, before, recorded, tuple(place for place in places if place[0] < place[1]), grows=True)
-    return _checked(canvas, "extend_duration", order)
+    return _checked(canvas, "extend_duration" if canvas.regions else "src_audio", order)
 
 
 def _with_region(order: EditOrder, recorded: int) -> Canvas:
@@ -103,7 +103,7 @@ def _with_region(order: EditOrder, recorded: int) -> Canvas:
 
 
 def _checked(canvas: Canvas, field: str, order: EditOrder) -> Canvas:
-    longest_s = CANVAS_MAX_S if order.in_passes else DURATION_MAX_S
+    longest_s = CANVAS_MAX_S if order.in_passes else order.song_max_s
     if canvas.seconds > longest_s:
         raise InputError(
             f"{field}: the result would be {canvas.seconds:.0f} s long; at most {longest_s:g} s are allowed.",
@@ -113,14 +113,17 @@ def _checked(canvas: Canvas, field: str, order: EditOrder) -> Canvas:
     return canvas
 
 
-def passes(canvas: Canvas, region: tuple[int, int]) -> tuple[Pass, ...]:
+def passes(canvas: Canvas, region: tuple[int, int], song_max_s: float = DURATION_MAX_S) -> tuple[Pass, ...]:
     """The passes that fill one region, in their order.
 
     A region of a song that the transformer hears whole is one pass. Others are divided evenly; what lies before the
     recording is filled backwards from it.
+
+    Args:
+        song_max_s: seconds of a song that is heard whole.
     """
     start, stop = region
-    if not canvas.grows and canvas.seconds <= DURATION_MAX_S:
+    if not canvas.grows and canvas.seconds <= song_max_s:
         return (Pass(0, canvas.samples, start, stop),)
     count = max(1, -(-(stop - start) // _samples(PASS_S)))
     inner = [_on_grid(start + (stop - start) * index // count) for index in range(1, count)]

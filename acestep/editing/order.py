@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from acestep.constants import INSTRUMENTAL_LYRICS, TRACK_NAMES
+from acestep.constants import DURATION_MAX_S, INSTRUMENTAL_LYRICS, TRACK_NAMES
 from acestep.errors import InputError, UnsupportedError, shown
 from acestep.params import GenerationParams
 from acestep.tasks import Region, Task, is_own
@@ -54,13 +54,14 @@ class EditOrder:
             everywhere, or outside it (``grow_s``).
         grow_s: seconds of new music (before, behind) the recording.
         nearness: share of the steps, from the first, that hear the recording.
-        start_from: how much of the recording the noise starts from, 0 to 1.
+        start_from: how much of the recording the noise starts from, 0 to 1; 1 leaves nothing to be made.
         tracks: names of ``TRACK_NAMES``; each a song of its own where the task takes tracks apart.
         mix: what is made is returned mixed with the recording.
         voice: the voice of the recording is taken out, and mixed with what is made: the recording in words; or None.
         remainder: the recording without the tracks is returned too.
         flow: words and window of a flow edit, or None.
         in_passes: a long region is made in several passes; else all is made at once, and may be as long as a song.
+        song_max_s: seconds of a song that is made at once.
     """
 
     source_audio: str | None
@@ -74,10 +75,14 @@ class EditOrder:
     remainder: bool
     flow: FlowEdit | None
     in_passes: bool
+    song_max_s: float = DURATION_MAX_S
 
 
-def order_edit(params: GenerationParams, task: Task) -> EditOrder | None:
+def order_edit(params: GenerationParams, task: Task, song_max_s: float = DURATION_MAX_S) -> EditOrder | None:
     """The order of a call, or None for a song that is made without a recording.
+
+    Args:
+        song_max_s: seconds that the model plays at once.
 
     Raises:
         InputError: a source, a region or a track that is missing or cannot be.
@@ -97,18 +102,21 @@ def order_edit(params: GenerationParams, task: Task) -> EditOrder | None:
             field="cover_noise_strength",
         )
     region, grow = _place(params, task)
+    nearness = _nearness(params, task)
+    noised = params.cover_noise_strength if "cover_noise_strength" in task.parameters else 0.0
     return EditOrder(
         source_audio=None if coded else params.src_audio,
         region=region,
         grow_s=grow,
-        nearness=_nearness(params, task),
-        start_from=params.cover_noise_strength if "cover_noise_strength" in task.parameters else 0.0,
+        nearness=nearness,
+        start_from=nearness if task.starts_noised else noised,
         tracks=_tracks(params, task),
         mix=params.mix and task.adds,
         voice=_voice(params, task),
         remainder=params.remainder and task.tracks_apart,
-        flow=_flow(params) if task.flow_edit else None,
+        flow=_flow(params, task) if task.flow_edit else None,
         in_passes=task.keeps_outside,
+        song_max_s=song_max_s,
     )
 
 
@@ -128,10 +136,7 @@ def _place(params: GenerationParams, task: Task) -> tuple[tuple[float, float | N
     if task.region is Region.WHOLE:
         return nowhere, unchanged
     if task.region is Region.GROWN and params.continuation_mode != MIDDLE:
-        seconds = params.extend_duration
-        before = seconds if params.continuation_mode in {BEGIN, BOTH} else 0.0
-        behind = seconds if params.continuation_mode in {END, BOTH} else 0.0
-        return nowhere, (before, behind)
+        return nowhere, _growth(params)
     none_given = params.repainting_start == params.repainting_end == 0
     everything = params.repainting_start == 0 and params.repainting_end == WHOLE
     if task.region is Region.OPEN and (none_given or everything):
@@ -142,6 +147,14 @@ def _place(params: GenerationParams, task: Task) -> tuple[tuple[float, float | N
             field="repainting_start",
         )
     return _region(params), unchanged
+
+
+def _growth(params: GenerationParams) -> tuple[float, float]:
+    """Seconds of new music before and behind a recording."""
+    seconds, mode = params.extend_duration, params.continuation_mode
+    if mode == BOTH and params.extend_start_duration is not None:
+        return params.extend_start_duration, seconds
+    return (seconds if mode in {BEGIN, BOTH} else 0.0), (seconds if mode in {END, BOTH} else 0.0)
 
 
 def _region(params: GenerationParams) -> tuple[float, float | None]:
@@ -215,10 +228,13 @@ def _named_in(instruction: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(re.sub(r"[ -]", "_", match.lower()) for match in found))
 
 
-def _flow(params: GenerationParams) -> FlowEdit:
+def _flow(params: GenerationParams, task: Task) -> FlowEdit:
+    """Words and window of a flow edit; of one that follows the recording more or less, the window says how much."""
+    own = Words(params.caption, params.lyrics if params.lyrics.strip() else INSTRUMENTAL_LYRICS)
+    if task.follows:
+        return FlowEdit(own, _nearness(params, task), 1.0, params.edit_n_avg)
     if params.edit_n_min >= params.edit_n_max:
         raise InputError(
             f"edit_n_min {params.edit_n_min:g} must be below edit_n_max {params.edit_n_max:g}.", field="edit_n_min"
         )
-    own = Words(params.caption, params.lyrics if params.lyrics.strip() else INSTRUMENTAL_LYRICS)
     return FlowEdit(own, params.edit_n_min, params.edit_n_max, params.edit_n_avg)

@@ -14,7 +14,7 @@ import http.client
 import socket
 import ssl
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -31,6 +31,8 @@ WAKE_S = 0.05  # how soon a cancelled caller notices
 LEAVE_S = 1.0  # for the thread to see that its connection is gone
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 HEADERS = {"User-Agent": "acestep-cog", "Accept": "*/*", "Accept-Encoding": "identity"}
+
+Judge = Callable[[Destination], None]  # raises `Refused`
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,13 @@ DEFAULT_LIMITS = FetchLimits()
 
 
 def fetch(
-    text: str, target: Path, *, field: str, allow_private: bool = False, limits: FetchLimits = DEFAULT_LIMITS
+    text: str,
+    target: Path,
+    *,
+    field: str,
+    allow_private: bool = False,
+    limits: FetchLimits = DEFAULT_LIMITS,
+    judge: Judge | None = None,
 ) -> Path:
     """Make a file of a `data:` URI or download an http(s) URL.
 
@@ -64,6 +72,7 @@ def fetch(
         field: the input it was given in, for messages.
         allow_private: also follow URLs into this machine's own networks.
         limits: size and time.
+        judge: has a say on every hop of a URL before its host is looked up, besides `url.py`.
 
     Returns:
         `target`.
@@ -78,7 +87,7 @@ def fetch(
             if text.startswith(data_uri.SCHEME):
                 _store(data_uri.decode(text, limits.max_bytes), target)
             else:
-                _Download(text, target, allow_private, limits).finish()
+                _Download(text, target, allow_private, limits, judge).finish()
     except Refused as error:
         raise InputError(f"{field}: the URL {error}.", field=field) from error
     return target
@@ -87,11 +96,12 @@ def fetch(
 class _Download:
     """One transfer in its own thread, which `finish` can end at any moment by cutting the connection."""
 
-    def __init__(self, url: str, target: Path, allow_private: bool, limits: FetchLimits) -> None:
+    def __init__(self, url: str, target: Path, allow_private: bool, limits: FetchLimits, judge: Judge | None) -> None:
         self._url = url
         self._target = target
         self._allow_private = allow_private
         self._limits = limits
+        self._judge = judge
         self._socket: socket.socket | None = None
         self._left = False  # nobody waits for the file any more
 
@@ -127,6 +137,8 @@ class _Download:
         with _network_faults():
             for _ in range(self._limits.redirects + 1):
                 destination = Destination.parse(url)
+                if self._judge is not None:
+                    self._judge(destination)
                 with closing(self._connection(destination)) as connection:
                     connection.request("GET", destination.target, headers=HEADERS)
                     with connection.getresponse() as answer:

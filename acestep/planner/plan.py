@@ -144,7 +144,7 @@ def parse_codes(text: str, codebook_size: int) -> tuple[int, ...]:
             value=leftover,
         )
     codes = tuple(int(number) for number in _CODE.findall(text))
-    worst = max(codes, default=0)
+    worst = max(codes, default=-1)
     if worst >= codebook_size:
         raise InputError(
             f"audio_codes holds code {worst}, but this model's codes are 0 to {codebook_size - 1}.",

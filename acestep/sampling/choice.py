@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from acestep.checkpoints.registry import ModelSpec, Variant
+from acestep.checkpoints.registry import ModelSpec
 from acestep.errors import InputError, UnsupportedError
 from acestep.fields import check_number
 from acestep.params import GenerationParams
@@ -72,7 +72,12 @@ def choose_sampling(params: GenerationParams, model: ModelSpec) -> tuple[Samplin
     return SamplingChoice(schedule, solver, kind, scale, interval, shift, correction), tuple(warnings)
 
 
-def _one_of(field: str, value: str, allowed: tuple[str, ...]) -> str:
+def one_of(field: str, value: str, allowed: tuple[str, ...]) -> str:
+    """``value``, one of ``allowed``.
+
+    Raises:
+        InputError: it is none of them.
+    """
     if value not in allowed:
         raise InputError.unknown(field, value, allowed)
     return value
@@ -94,10 +99,19 @@ def _schedule(
             warnings.append("shift has no effect: timesteps gives the noise levels.")
         return schedule, None
     shift = variant.shift if params.shift is None else check_number("shift", params.shift, SHIFT_MIN, SHIFT_MAX)
-    return make_schedule(_steps(params.inference_steps, model, variant, warnings), shift), shift
+    return make_schedule(steps_of(params.inference_steps, model, warnings), shift), shift
 
 
-def _steps(asked: int | None, model: ModelSpec, variant: Variant, warnings: list[str]) -> int:
+def steps_of(asked: int | None, model: ModelSpec, warnings: list[str]) -> int:
+    """How many steps a model takes when ``asked`` are wanted, None for its own number.
+
+    Args:
+        warnings: what there is to say about that number is appended.
+
+    Raises:
+        InputError: out of range.
+    """
+    variant = model.variant
     if asked is None:
         return variant.steps
     most = STEPS_MAX if variant.steps_cut else variant.steps_max
@@ -113,8 +127,8 @@ def _steps(asked: int | None, model: ModelSpec, variant: Variant, warnings: list
 
 
 def _solver(params: GenerationParams) -> str:
-    solver = _one_of("scheduler_type", params.scheduler_type, SOLVER_NAMES)
-    method = _one_of("infer_method", params.infer_method, INFER_METHODS)
+    solver = one_of("scheduler_type", params.scheduler_type, SOLVER_NAMES)
+    method = one_of("infer_method", params.infer_method, INFER_METHODS)
     if solver == "pingpong" or (method == "sde" and solver == _DEFAULTS.scheduler_type):
         return "sde"
     if method == "sde":
@@ -129,7 +143,7 @@ def _solver(params: GenerationParams) -> str:
 def _guidance(params: GenerationParams, model: ModelSpec, warnings: list[str]) -> tuple[str, float]:
     asked = params.guidance_scale
     scale = model.variant.guidance if asked is None else check_number("guidance_scale", asked, 0.0, GUIDANCE_MAX)
-    kind = _one_of("cfg_type", params.cfg_type, CFG_TYPES)
+    kind = one_of("cfg_type", params.cfg_type, CFG_TYPES)
     if kind == FIRST_FAMILY_CFG:
         raise UnsupportedError(f"cfg_type {kind!r} belongs to the v1-3.5B models.", field="cfg_type", value=kind)
     if params.use_adg and kind != _DEFAULTS.cfg_type:
@@ -181,7 +195,7 @@ def _interval(
 
 
 def _correction(params: GenerationParams, solver: str, warnings: list[str]) -> WaveletCorrection | None:
-    mode = _one_of("dcw_mode", params.dcw_mode, (NO_CORRECTION, *CORRECTION_MODES))
+    mode = one_of("dcw_mode", params.dcw_mode, (NO_CORRECTION, *CORRECTION_MODES))
     if mode == NO_CORRECTION:
         return None
     if solver != CORRECTED_SOLVER:

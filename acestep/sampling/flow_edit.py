@@ -1,8 +1,8 @@
 """Flow editing: a recording is led from the words that describe it towards other words, without being inverted.
 
 In: the velocities under both descriptions, the recording's latents, the window of steps in which they are compared.
-Out: latents ``[B, T, C]``. After Kulikov et al. 2024 (FlowEdit), as ACE-Step uses it. Refuses to know models, words,
-devices and seeds.
+Out: latents ``[B, T, C]``. After Kulikov et al. 2024 (FlowEdit), as ACE-Step uses it: by Euler's method. Refuses to
+know models, words, guidance, devices and seeds.
 
 With clean latents ``x0``, the state ``z`` that starts there, and fresh noise ``e``: at each level ``t`` of the window
 ``xs = (1 - t) x0 + t e`` is the recording under noise and ``xt = z + xs - x0`` the edit under the same noise, and
@@ -12,32 +12,25 @@ the end of the window on, ``z + xs - x0`` is carried to level 0 along ``V_target
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from acestep.sampling.guidance import Guidance, without_padding
-from acestep.sampling.sampler import (
-    GuidedVelocity,
-    OnStep,
-    SamplerSettings,
-    StepWatch,
-    VelocityPair,
-    check_lengths,
-)
-from acestep.sampling.stepper import Draw, along
+from acestep.sampling.guidance import without_padding
+from acestep.sampling.sampler import OnStep, StepWatch, check_lengths
+from acestep.sampling.stepper import Draw, Velocity, along
 
-FLOW_EDIT_SOLVER = "euler"
+NewVelocity = Callable[[], Velocity]
 
 
 @torch.no_grad()
 def flow_edit(
-    target: VelocityPair,
-    source: VelocityPair,
+    target: NewVelocity,
+    source: NewVelocity,
     recording: Tensor,
-    settings: SamplerSettings,
+    schedule: tuple[float, ...],
     window: tuple[int, int],
     averages: int,
     draw: Draw,
@@ -50,15 +43,16 @@ def flow_edit(
     after it are the target's alone: the earlier it ends, the freer they are. An empty window leaves only them, from
     the recording under noise; if no step is left, the recording comes back.
 
-    Guidance keeps its state apart for each branch, for each of the ``averages`` and for the steps after the window:
-    momentum moves once a step and never carries one description over into the other. Equal words give equal
-    velocities, and a window that reaches to the end then returns the recording bit for bit.
+    Each branch, each of the ``averages`` and the steps after the window have a velocity of their own, so that what
+    guidance remembers is kept apart: momentum moves once a step and never carries one description over into the
+    other. Equal words give equal velocities, and a window that reaches to the end then returns the recording bit for
+    bit.
 
     Args:
-        target: the network under the words to reach.
-        source: the network under the words that describe the recording.
+        target: makes a velocity under the words to reach.
+        source: makes one under the words that describe the recording.
         recording: clean latents ``[B, T, C]``.
-        settings: schedule and guidance; the solver is ``euler``, without correction.
+        schedule: falling noise levels that end with 0.
         window: (first, end) step indices of the schedule, ``end`` excluded, each from 0 to the number of steps.
         averages: how many noises the difference of the velocities is averaged over, at least 1.
         draw: fresh noise ``[B, T, C]``, zero past each song's length (``noise.ItemNoise``); called ``averages`` times
@@ -74,19 +68,19 @@ def flow_edit(
         GenerationError: the latents became NaN or infinite; names the first such step, skipped ones not counted.
         ValueError: the arguments do not fit, an error of the caller and not of the request.
     """
-    _check_call(settings, window, averages)
+    _check_call(schedule, window, averages)
     check_lengths(recording, lengths)
-    steps = list(pairwise(settings.schedule))
+    steps = list(pairwise(schedule))
     first, end = window[0], max(window)
     clean = without_padding(recording.float(), lengths)
     x, watch = clean, StepWatch(len(steps) - first, on_step)
-    compared = _Comparison(target, source, settings.guidance, clean, lengths, averages)
+    compared = _Comparison([(target(), source()) for _ in range(averages)], clean)
     for t, t_next in steps[first:end]:
         x = along(x, compared.difference(x, t, draw), t, t_next)
         watch.note(x)
     if end < len(steps):
         x = _under_noise(clean, draw(), steps[end][0]) + (x - clean)
-        reached = GuidedVelocity(target, settings.guidance, lengths)
+        reached = target()
         for t, t_next in steps[end:]:
             x = along(x, reached.predict(x, t), t, t_next)
             watch.note(x)
@@ -97,20 +91,8 @@ def flow_edit(
 class _Comparison:
     """The difference that other words make to the velocity, at the recording and its edit under the same noise."""
 
-    def __init__(
-        self,
-        target: VelocityPair,
-        source: VelocityPair,
-        guidance: Guidance,
-        clean: Tensor,
-        lengths: Sequence[int],
-        averages: int,
-    ) -> None:
-        self._clean = clean
-        self._branches = [
-            (GuidedVelocity(target, guidance, lengths), GuidedVelocity(source, guidance, lengths))
-            for _ in range(averages)
-        ]
+    def __init__(self, branches: Sequence[tuple[Velocity, Velocity]], clean: Tensor) -> None:
+        self._branches, self._clean = branches, clean
 
     def difference(self, edit: Tensor, t: float, draw: Draw) -> Tensor:
         """Mean of ``V_target - V_source`` ``[B, T, C]`` at level ``t`` over fresh noises."""
@@ -125,10 +107,8 @@ def _under_noise(clean: Tensor, noise: Tensor, t: float) -> Tensor:
     return (1.0 - t) * clean + t * noise.to(clean)
 
 
-def _check_call(settings: SamplerSettings, window: tuple[int, int], averages: int) -> None:
-    steps = len(settings.schedule) - 1
-    if settings.solver != FLOW_EDIT_SOLVER or settings.correction is not None:
-        raise ValueError(f"flow editing goes by {FLOW_EDIT_SOLVER!r} without correction, not as {settings}")
+def _check_call(schedule: tuple[float, ...], window: tuple[int, int], averages: int) -> None:
+    steps = len(schedule) - 1
     if not all(0 <= step <= steps for step in window):
         raise ValueError(f"window {window} does not fit a schedule of {steps} steps")
     if averages < 1:

@@ -54,14 +54,14 @@ class Unguided:
 
 
 class ClassifierFree:
-    """Classifier-free guidance, ``v_null + g (v_cond - v_null)`` (Ho and Salimans 2022)."""
+    """Classifier-free guidance, `extrapolated`."""
 
     def __init__(self, scale: float) -> None:
         self.scale = scale
 
     def combine(self, x: Tensor, v_cond: Tensor, v_null: Tensor, t: float, lengths: Sequence[int]) -> Tensor:
         """See ``Combiner.combine``."""
-        return v_null + self.scale * (v_cond - v_null)
+        return extrapolated(v_cond, v_null, self.scale)
 
 
 class AdaptiveProjected:
@@ -77,9 +77,12 @@ class AdaptiveProjected:
 
     def combine(self, x: Tensor, v_cond: Tensor, v_null: Tensor, t: float, lengths: Sequence[int]) -> Tensor:
         """See ``Combiner.combine``."""
+        return v_cond + (self.scale - 1.0) * self.update(v_cond, v_null, lengths)
+
+    def update(self, v_cond: Tensor, v_null: Tensor, lengths: Sequence[int]) -> Tensor:
+        """What a scale of 2 would add to ``v_cond``; moves the momentum."""
         self.momentum = without_padding(v_cond - v_null, lengths) + APG_MOMENTUM * self.momentum
-        update = _perpendicular(_limited(self.momentum), without_padding(v_cond, lengths))
-        return v_cond + (self.scale - 1.0) * update
+        return _perpendicular(_limited(self.momentum), without_padding(v_cond, lengths))
 
 
 class AngleBased:
@@ -150,6 +153,50 @@ class Guidance:
         """Whether a velocity at noise level ``t`` is guided; if not, its null half need not be computed."""
         low, high = self.interval
         return GUIDANCE[self.kind].uses_null and self.scale > 1.0 and low <= t <= high
+
+
+class VelocityPair(Protocol):
+    """A network under its conditions and, when asked, under the null conditions too."""
+
+    def __call__(self, x: Tensor, t: float, *, guided: bool) -> tuple[Tensor, Tensor | None]:
+        """Velocities of the state ``x`` ``[B, T, C]`` (fp32) at noise level ``t``.
+
+        Returns:
+            The conditional velocity, and the null velocity if ``guided`` (else None): ``[B, T, C]``, any float dtype.
+        """
+        ...
+
+
+class GuidedVelocity:
+    """What a solver sees of the network: one fp32 velocity, guided where guidance is active, zero in the padding."""
+
+    def __init__(self, velocity: VelocityPair, guidance: Guidance, lengths: Sequence[int]) -> None:
+        kind = GUIDANCE[guidance.kind]
+        self._velocity, self._guidance, self._lengths = velocity, guidance, lengths
+        self._predictor, self._corrector = kind.make(guidance.scale), kind.corrector(guidance.scale)
+
+    def predict(self, x: Tensor, t: float) -> Tensor:
+        """The velocity that opens a step."""
+        return self._evaluate(x, t, self._predictor)
+
+    def correct(self, x: Tensor, t: float) -> Tensor:
+        """A further velocity within a step."""
+        return self._evaluate(x, t, self._corrector)
+
+    def _evaluate(self, x: Tensor, t: float, combiner: Combiner) -> Tensor:
+        guided = self._guidance.active(t)
+        v_cond, v_null = self._velocity(x, t, guided=guided)
+        v = v_cond.float()
+        if guided:
+            if v_null is None:
+                raise ValueError("velocity() returned no null half although it was asked for one")
+            v = combiner.combine(x, v, v_null.float(), t, self._lengths)
+        return without_padding(v, self._lengths)
+
+
+def extrapolated(v_cond: Tensor, v_null: Tensor, scale: float) -> Tensor:
+    """``v_null + g (v_cond - v_null)`` (Ho and Salimans 2022)."""
+    return v_null + scale * (v_cond - v_null)
 
 
 def without_padding(x: Tensor, lengths: Sequence[int]) -> Tensor:

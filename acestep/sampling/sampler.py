@@ -1,8 +1,8 @@
 """The loop from noise to latents.
 
-In: a network's velocity as a callable, noise, and frozen settings. Out: latents ``[B, T, C]``. Whatever the velocity
-depends on (conditions, caches, the condition switch of covers) is inside the callable, which sees the noise level and
-may change with it. Refuses to know models, tasks, devices and seeds.
+In: a velocity, noise, and frozen settings. Out: latents ``[B, T, C]``. Whatever the velocity depends on (conditions,
+caches, guidance) is inside it; it sees the noise level and may change with it. Refuses to know models, guidance,
+tasks, devices and seeds.
 """
 
 from __future__ import annotations
@@ -10,32 +10,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from acestep.errors import GenerationError
 from acestep.sampling.correction import WaveletCorrection
-from acestep.sampling.guidance import GUIDANCE, Combiner, Guidance, without_padding
+from acestep.sampling.guidance import without_padding
 from acestep.sampling.hold import Hold
 from acestep.sampling.solvers import SOLVERS
-from acestep.sampling.stepper import Draw, Stepper
+from acestep.sampling.stepper import Draw, Stepper, Velocity
 from acestep.sampling.wavelet import Corrected
 
 OnStep = Callable[[int, int], None]
-
-
-class VelocityPair(Protocol):
-    """A network under its conditions and, when asked, under the null conditions too."""
-
-    def __call__(self, x: Tensor, t: float, *, guided: bool) -> tuple[Tensor, Tensor | None]:
-        """Velocities of the state ``x`` ``[B, T, C]`` (fp32) at noise level ``t``.
-
-        Returns:
-            The conditional velocity, and the null velocity if ``guided`` (else None): ``[B, T, C]``, any float dtype.
-        """
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,19 +32,17 @@ class SamplerSettings:
     Attributes:
         schedule: falling noise levels that end with 0 (``schedule.make_schedule``).
         solver: a key of ``solvers.SOLVERS``.
-        guidance: scale, kind and interval.
         correction: of the state after each step; tuned for ``euler``.
     """
 
     schedule: tuple[float, ...]
     solver: str
-    guidance: Guidance
     correction: WaveletCorrection | None = None
 
 
 @torch.no_grad()
 def sample(
-    velocity: VelocityPair,
+    velocity: Velocity,
     noise: Tensor,
     settings: SamplerSettings,
     step_noise: Draw | None,
@@ -71,7 +56,7 @@ def sample(
     song gets the same latents alone and in a batch as far as ``velocity`` keeps songs apart.
 
     Args:
-        velocity: the network.
+        velocity: what the steps follow; zero past each song's length.
         noise: state at ``settings.schedule[0]``, ``[B, T, C]``.
         settings: schedule, solver, guidance.
         step_noise: fresh noise ``[B, T, C]``, zero past each song's length (``noise.ItemNoise``); None unless the
@@ -92,44 +77,16 @@ def sample(
     check_lengths(noise, lengths)
     if SOLVERS[settings.solver].stochastic and step_noise is None:
         raise ValueError("a stochastic solver needs step_noise")
-    guided = GuidedVelocity(velocity, settings.guidance, lengths)
     stepper, draw = _stepper(settings, lengths), step_noise or _no_noise
     x = without_padding(noise.float(), lengths)
     watch = StepWatch(len(settings.schedule) - 1, on_step)
     for t, t_next in pairwise(settings.schedule):
-        x = stepper.step(x, guided.predict(x, t), t, t_next, guided.correct, draw)
+        x = stepper.step(x, velocity.predict(x, t), t, t_next, velocity.correct, draw)
         if hold is not None:
             x = without_padding(hold(x, t_next), lengths)
         watch.note(x)
     watch.check()
     return x
-
-
-class GuidedVelocity:
-    """What a solver sees of the network: one fp32 velocity, guided where guidance is active, zero in the padding."""
-
-    def __init__(self, velocity: VelocityPair, guidance: Guidance, lengths: Sequence[int]) -> None:
-        kind = GUIDANCE[guidance.kind]
-        self._velocity, self._guidance, self._lengths = velocity, guidance, lengths
-        self._predictor, self._corrector = kind.make(guidance.scale), kind.corrector(guidance.scale)
-
-    def predict(self, x: Tensor, t: float) -> Tensor:
-        """The velocity that opens a step."""
-        return self._evaluate(x, t, self._predictor)
-
-    def correct(self, x: Tensor, t: float) -> Tensor:
-        """A further velocity within a step."""
-        return self._evaluate(x, t, self._corrector)
-
-    def _evaluate(self, x: Tensor, t: float, combiner: Combiner) -> Tensor:
-        guided = self._guidance.active(t)
-        v_cond, v_null = self._velocity(x, t, guided=guided)
-        v = v_cond.float()
-        if guided:
-            if v_null is None:
-                raise ValueError("velocity() returned no null half although it was asked for one")
-            v = combiner.combine(x, v, v_null.float(), t, self._lengths)
-        return without_padding(v, self._lengths)
 
 
 class StepWatch:

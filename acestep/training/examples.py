@@ -125,8 +125,8 @@ def _complete(song: LatentSong, rng: np.random.Generator) -> _Sight:
 
 
 _TASKS: tuple[tuple[Callable[[LatentSong, np.random.Generator], _Sight], float, bool], ...] = (
-    (_text2music, 0.32, False),  # share, needs stems
-    (_cover, 0.32, False),  # and songs that a planner planned
+    (_text2music, 0.24, False),  # share, needs stems
+    (_cover, 0.4, False),  # and songs that a planner planned, which is how most are made
     (_repaint, 0.14, False),
     (_lego, 0.08, True),
     (_extract, 0.08, True),

@@ -17,7 +17,7 @@ from acestep.devices import DTYPES, device_facts, natural_dtype, weight_bytes
 from acestep.memory import PeakMeter
 from acestep.models.acestep_model import AceStepModel
 from acestep.models.config import AceStepConfig
-from acestep.sampling.guidance import Guidance
+from acestep.sampling.guidance import Guidance, GuidedVelocity
 from acestep.sampling.sampler import SamplerSettings, sample
 from acestep.sampling.schedule import make_schedule
 from benchmarks.dit import ENCODER_ROWS, SHIFT, STEPS, context, random_transformer
@@ -37,8 +37,9 @@ def song(config: AceStepConfig, frames: int, dtype: torch.dtype, device: torch.d
 @torch.inference_mode()
 def denoised(model: AceStepModel, frames: int, dtype: torch.dtype) -> Tensor:
     """Eight steps from seeded noise."""
-    velocity = Denoiser(model, Conditions.collate([song(model.config, frames, dtype, DEVICE)]), guided=False)
-    settings = SamplerSettings(make_schedule(STEPS, SHIFT), "euler", Guidance(1.0, "none"))
+    network = Denoiser(model, Conditions.collate([song(model.config, frames, dtype, DEVICE)]), guided=False)
+    velocity = GuidedVelocity(network, Guidance(1.0, "none"), [frames])
+    settings = SamplerSettings(make_schedule(STEPS, SHIFT), "euler")
     return sample(velocity, draw(1, frames, LATENT_CHANNELS, seed=3).to(DEVICE), settings, None, [frames])
 
 
