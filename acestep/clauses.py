@@ -73,9 +73,8 @@ def judged_task(params: GenerationParams, model: ModelSpec) -> Task:
         UnsupportedError: the model was not trained for it.
     """
     task = task_named(effective_task(params.task_type, generate_accompaniment=params.generate_accompaniment))
-    keeps_voice = params.preserve_vocals and task.takes_voice
     separates = model.variant.generation is Generation.SECOND  # others keep no voice, and say so
-    keeps_voice = keeps_voice and separates
+    keeps_voice = params.preserve_vocals and task.takes_voice and separates
     for needed, why in ((task, f"task_type {task.name!r}"), (EXTRACTION, "preserve_vocals")):
         if needed.name not in model.variant.tasks and (needed is task or keeps_voice):
             able = ", ".join(

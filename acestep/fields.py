@@ -64,7 +64,7 @@ FIELDS = (
     Field("edit_n_min", EDITING, 0, 1),
     Field("edit_n_max", EDITING, 0, 1),
     Field("edit_n_avg", EDITING, 1, 8, whole=True),
-    Field("omega_scale", FIRST_FAMILY, 1, 20),
+    Field("omega_scale", FIRST_FAMILY, -100, 100),
     Field("use_erg_tag", FIRST_FAMILY),
     Field("use_erg_lyric", FIRST_FAMILY),
     Field("use_erg_diffusion", FIRST_FAMILY),

@@ -41,6 +41,7 @@ from acestep.save import Provenance, save_song
 from acestep.scoring.rank import table
 from acestep.scoring.score import Judgement, judge
 from acestep.takes import Performance, Take
+from acestep.v1.adapter_source import AdapterFile
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +80,12 @@ class Run:
     recordings: Recordings
     target: Target | None
 
-    def provenance(self, timings: Mapping[str, float]) -> Provenance:
+    def told(self, adapter: AdapterFile | None, notes: Sequence[str]) -> Run:
+        """The run with what only playing tells: which bytes its LoRA was, and sentences about its takes."""
+        params = self.params if adapter is None else replace(self.params, lora_name_or_path=adapter.source)
+        return replace(self, params=params, request=replace(self.request, warnings=(*self.request.warnings, *notes)))
+
+    def provenance(self, timings: Mapping[str, float], adapter: AdapterFile | None) -> Provenance:
         """What made the songs, for their recipes."""
         return Provenance(
             model=self.dit_handler.model,
@@ -90,6 +96,7 @@ class Run:
             commit=self.dit_handler.renderer.family.commit,
             batch=self.batch,
             machine=this_machine(self.dit_handler.placement),
+            adapter=adapter,
         )
 
 
@@ -113,9 +120,8 @@ def finished_result(run: Run, performance: Performance, progress: Progress | Non
         notes = (*notes, *dict.fromkeys(warning for one in judgements for warning in one.warnings))
     for note in notes:
         logger.warning("%s", note)
-    params = replace(run.params, lora_name_or_path=performance.adapter) if performance.adapter else run.params
-    run = replace(run, params=params, request=replace(run.request, warnings=(*run.request.warnings, *notes)))
-    provenance = run.provenance(timings)
+    run = run.told(performance.adapter, notes)
+    provenance = run.provenance(timings, performance.adapter)
     audios = [
         _audio(run, take, samples, judgement, provenance)
         for take, samples, judgement in zip(takes, finished, judgements, strict=True)

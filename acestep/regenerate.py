@@ -27,6 +27,7 @@ DIGITS = 12  # of a hash, in messages
 _DEFAULTS = GenerationParams()
 _NAMES = frozenset(field.name for field in fields(GenerationParams))
 _OF_A_PLANNER = {row.name for row in FIELDS if row.owner == PLANNER}
+_PLAYED = ("dit", "lora")  # roles of models that are used whenever a song is made again
 _LABELS = {"python": "Python", "torch": "PyTorch"}  # of facts about a machine; others are called what they are
 _AS_PROMISED = "nothing that a recipe tells: version, machine and model are the same"
 
@@ -184,7 +185,7 @@ def remade(then: Mapping[str, Any], now: Mapping[str, Any], *, alike: bool) -> d
     return {
         **then,
         **made,
-        "models": {**then["models"], "dit": now["models"]["dit"]},
+        "models": {**then["models"], **{role: now["models"][role] for role in _PLAYED if role in now["models"]}},
         "batch": then["batch"] if together else now["batch"],
         "scores": then["scores"] if alike else None,
     }
@@ -253,10 +254,8 @@ def _reasons(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
     if version != this:
         yield f"made by version {version}, this is {this}"
     yield from _of_machines(then["machine"], now["machine"])
-    old, new = then["models"]["dit"], now["models"]["dit"]
-    for what in ("revision", "sha256"):
-        if old[what] != new[what]:
-            yield f"{what} of {new['name']} {_short(old[what])} then, {_short(new[what])} now"
+    for role in _PLAYED:
+        yield from _of_models(*(recipe["models"].get(role) for recipe in (then, now)))
     yield from _of_batches(then["batch"], now["batch"])
     if then["sources"] != now["sources"]:
         yield "its recordings are decoded to something else here"
@@ -269,6 +268,14 @@ def _of_machines(then: Mapping[str, Any] | None, now: Mapping[str, Any] | None) 
     for name in (field.name for field in fields(MachineUsed)):
         if then[name] != now[name]:
             yield f"{_LABELS.get(name, name)} {then[name]} then, {now[name]} now"
+
+
+def _of_models(then: Mapping[str, Any] | None, now: Mapping[str, Any] | None) -> Iterator[str]:
+    if then is None or now is None:
+        return
+    for what in ("revision", "sha256"):
+        if then[what] != now[what]:
+            yield f"{what} of {now['name']} {_short(then[what])} then, {_short(now[what])} now"
 
 
 def _of_batches(then: Mapping[str, Any] | None, now: Mapping[str, Any] | None) -> Iterator[str]:

@@ -33,6 +33,7 @@ from acestep.planning import PlannedBatch
 from acestep.request import Request
 from acestep.scoring.score import Judgement
 from acestep.takes import Take
+from acestep.v1.adapter_source import AdapterFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ class Provenance:
         commit: of the transformer on the hub; None when nobody wrote it down.
         batch: the plans, and which planner they came from.
         machine: on which it was made.
+        adapter: the LoRA that it was played with, or None.
     """
 
     model: ModelSpec
@@ -58,6 +60,7 @@ class Provenance:
     commit: str | None
     batch: PlannedBatch
     machine: MachineUsed
+    adapter: AdapterFile | None = None
 
 
 def save_song(
@@ -88,7 +91,7 @@ def save_song(
         task=request.task.name,
         parameters=effective,
         seeds=[take.seed],
-        models={"dit": _model_used(provenance), "lm": _planner_used(provenance.batch)},
+        models=_models_used(provenance),
         output=OutputMade(name, request.sample_rate, samples.shape[1], take.track),
         plan=take.plan.to_dict(),
         source=_source_used(provenance.source),
@@ -108,8 +111,13 @@ def _batch_made(take: Take, request: Request) -> BatchMade:
     return BatchMade(request.batch_size, request.seeds.index(take.seed) + 1, tracks)
 
 
-def _model_used(provenance: Provenance) -> ModelUsed:
-    return ModelUsed(provenance.model.name, provenance.commit, reason=provenance.reason)
+def _models_used(provenance: Provenance) -> dict[str, ModelUsed | None]:
+    adapter = provenance.adapter
+    return {
+        "dit": ModelUsed(provenance.model.name, provenance.commit, reason=provenance.reason),
+        "lm": _planner_used(provenance.batch),
+        **({} if adapter is None else {"lora": ModelUsed(adapter.source, sha256=adapter.sha256)}),
+    }
 
 
 def _planner_used(batch: PlannedBatch) -> ModelUsed | None:

@@ -14,6 +14,7 @@ from acestep.constants import SAMPLE_RATE
 from acestep.editing.canvas import Canvas
 from acestep.planner.plan import Plan
 from acestep.render import Rendering, Song
+from acestep.v1.adapter_source import AdapterFile
 
 
 class Ceiling(Enum):
@@ -84,13 +85,13 @@ class Performance:
     Attributes:
         rendering: the last batch that was played for it; seconds and memory are those of all.
         notes: a sentence each on what there is to know about them.
-        adapter: the LoRA they were played with, as it can be asked for again; "" is none.
+        adapter: the LoRA they were played with, or None.
     """
 
     takes: tuple[Take, ...]
     rendering: Rendering
     notes: tuple[str, ...] = ()
-    adapter: str = ""
+    adapter: AdapterFile | None = None
 
 
 def laid_out(recording: np.ndarray, canvas: Canvas, low: int = 0, high: int | None = None) -> np.ndarray:

@@ -100,7 +100,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, object]:
 def default_choice() -> V1Choice:
     """What a request without wishes gets, granularity aside."""
     spec = next(spec for spec in MODELS.values() if spec.variant.generation is Generation.FIRST)
-    return choose_v1(GenerationParams(omega_scale=0.0), spec)[0]
+    return choose_v1(GenerationParams(inference_steps=None, guidance_scale=None, omega_scale=0.0), spec)[0]
 
 
 def random_transformer(layers: int, dtype: torch.dtype, device: torch.device) -> Transformer:

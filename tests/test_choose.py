@@ -55,6 +55,17 @@ def test_every_gpu_and_every_task(gigabytes: float, language_model: str | None, 
     assert "computes in fp32" in on_turing.reason
 
 
+@pytest.mark.parametrize("gigabytes", [8.0, 24.0])
+@pytest.mark.parametrize("pinned", ["", "@0123456789012345678901234567890123456789", "/some.safetensors"])
+def test_a_known_adapter_brings_its_model_where_there_is_a_gpu(gigabytes: float, pinned: str) -> None:
+    name = f" ACE-Step/ACE-Step-v1-chinese-rap-LoRA{pinned}"
+    choice = choose("auto", gpu(gigabytes), adapter=name)
+    assert (choice.model.name, choice.language_model, choice.offload) == ("v1-3.5B", None, gigabytes < 16)
+    assert choose("auto", gpu(gigabytes), adapter="owner/name").model.name == "acestep-v15-turbo"
+    assert choose("acestep-v15-sft", gpu(gigabytes), adapter=name).model.name == "acestep-v15-sft"
+    assert choose("auto", NO_GPU, adapter=name).model.name == "tiny"
+
+
 @pytest.mark.parametrize("task", [None, *TASKS])
 def test_without_a_gpu_auto_is_the_embedded_family(task: str | None) -> None:
     choice = choose("auto", NO_GPU, task)

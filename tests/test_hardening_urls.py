@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from acestep.errors import InputError
+from acestep.errors import CancelledError, InputError
 from acestep.net.fetch import FetchLimits, fetch
 from acestep.net.url import Destination, Refused, is_public
 
@@ -253,5 +253,23 @@ def test_who_is_cancelled_leaves_at_once_and_hangs_up(host: FileHost, tmp_path: 
     waiting.join()
     assert time.monotonic() - cancelled < 3
     assert ended == [KeyboardInterrupt]
+    assert list(tmp_path.iterdir()) == []
+    assert not any(thread.name.startswith("fetch") for thread in threading.enumerate())
+
+
+def test_who_watches_can_end_a_transfer(host: FileHost, tmp_path: Path) -> None:
+    calls = 0
+
+    def watch() -> None:
+        nonlocal calls
+        calls += 1
+        if (tmp_path / "song").exists():
+            raise CancelledError("enough")
+
+    started = time.monotonic()
+    with pytest.raises(CancelledError, match="enough"):
+        fetch(host.url("/slow-body"), tmp_path / "song", field="x", allow_private=True, watch=watch)
+    assert time.monotonic() - started < 3
+    assert calls > 0
     assert list(tmp_path.iterdir()) == []
     assert not any(thread.name.startswith("fetch") for thread in threading.enumerate())

@@ -69,7 +69,7 @@ def test_the_command_line_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         assert main(shlex.split(command, comments=True)[1:]) == 0, command
     made = {path.name for path in tmp_path.iterdir() if path.is_file() and not path.is_symlink()}
     assert made == {
-        *("song.flac", "plan.json", "take.flac", "wish.flac", "words.json", "codes.txt"),
+        *("song.flac", "funk.flac", "plan.json", "take.flac", "wish.flac", "words.json", "codes.txt"),
         *("song.wav", "cover.flac", "repainted.wav", "longer.wav", "with_guitar.wav", "backing.wav", "harp.wav"),
         *("stems-vocals.wav", "stems-drums.wav", "stems-without_vocals_drums.wav", "joined.wav"),
         *("words.txt", "best.mp3", "best.lrc", "again.mp3"),

@@ -228,7 +228,7 @@ def test_what_cannot_act_warns_only_when_it_was_changed() -> None:
         ({"lm_top_p": 0}, "lm_top_p must be a number from 0.01 to 1, not 0"),
         ({"lm_top_k": 2.5}, "lm_top_k must be a whole number, not 2.5"),
         ({"style_strength": 1.1}, "style_strength must be a number from 0 to 1, not 1.1"),
-        ({"omega_scale": math.nan}, "omega_scale must be a number from 1 to 20, not nan"),
+        ({"omega_scale": math.nan}, "omega_scale must be a number from -100 to 100, not nan"),
         ({"continuation_mode": "left"}, "continuation_mode 'left' is unknown; choose one of: extend_start"),
         ({"variation_strength": 1.5}, "variation_strength must be a number from 0 to 1, not 1.5"),
         ({"variation_seed": -2}, "variation_seed must be -1 .random. or a whole number"),

@@ -81,7 +81,8 @@ def test_models_stay_until_they_shall_compute_otherwise(engine: Engine, caplog: 
         caplog.clear()
         with caplog.at_level(logging.INFO, "acestep.handler"):
             engine.load(Cast(MODELS[name], "for a test", machine=machine))
-        loaded.append([record.args[0] for record in caplog.records if record.msg.startswith("Loaded ")])
+        lines = [record for record in caplog.records if record.name == "acestep.handler"]
+        loaded.append([record.args[0] for record in lines if record.msg.startswith("Loaded ")])
     assert loaded == [["tiny"], [], ["tiny-base"], [], ["tiny"]]
 
 

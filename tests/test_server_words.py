@@ -108,6 +108,35 @@ def test_upstream_is_understood(body: dict[str, Any], wanted: dict[str, Any]) ->
 
 
 @pytest.mark.parametrize(
+    ("body", "size", "seeds", "surplus"),
+    [
+        ({"actual_seeds": [1, 2, 3]}, 3, [1, 2, 3], False),
+        ({"actual_seeds": [1, 2, 3], "batch_size": 2}, 2, [1, 2], True),
+        ({"actual_seeds": [1], "batch_size": 2}, 2, [1], False),
+        ({"actual_seeds": list(range(10))}, 8, list(range(8)), True),
+        ({"actual_seeds": []}, 1, None, False),
+        ({"actual_seeds": [1, 2], "batch_size": 0}, 0, [1, 2], False),
+    ],
+)
+def test_seeds_say_how_many_songs(body: dict[str, Any], size: int, seeds: list[int] | None, surplus: bool) -> None:
+    said, remarks = translated(understood(body))
+    assert (said.config.batch_size, said.config.seeds) == (size, seeds)
+    assert [remark.startswith("actual_seeds has ") for remark in remarks] == [True] * surplus
+
+
+@pytest.mark.parametrize("task", ["repaint", "inpainting"])
+def test_a_region_that_shall_stay_as_it_is_is_refused(task: str) -> None:
+    with pytest.raises(InputError, match=f"retake_variance must be above 0 for task '{task}'"):
+        translated(understood({"task": task, "retake_variance": 0}))
+
+
+@pytest.mark.parametrize("field", ["bf16", "use_erg_tag"])
+def test_messages_spell_flags_as_json_does(field: str) -> None:
+    with pytest.raises(InputError, match=f"^{field} must be true or false, not 'true'.$"):
+        understood({field: "true"})
+
+
+@pytest.mark.parametrize(
     ("body", "wanted"),
     [
         ({"repaint_start": -30, "repaint_end": 60}, ("extend_start", 30, None)),

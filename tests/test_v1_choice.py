@@ -22,7 +22,7 @@ SECOND_FAMILY = "it belongs to the ACE-Step 1.5 models"
 
 
 def _choose(**fields: object) -> tuple[V1Choice, tuple[str, ...]]:
-    return choose_v1(GenerationParams(**fields), SPEC)
+    return choose_v1(GenerationParams(**{"inference_steps": None, "guidance_scale": None} | fields), SPEC)
 
 
 def _warnings(**fields: object) -> tuple[str, ...]:

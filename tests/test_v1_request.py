@@ -66,7 +66,8 @@ FLOW = {"task_type": "edit", "style_prompt": "jazz", **RECORDED}
 
 
 def judged(model: str = "tiny-v1", *, batch_size: int = 1, **said: Any) -> Request:
-    params = GenerationParams(**{"caption": "pop, piano", "seed": 1, **said})
+    usual = {"caption": "pop, piano", "seed": 1, "inference_steps": None, "guidance_scale": None}
+    params = GenerationParams(**{**usual, **said})
     return Request.from_params(params, GenerationConfig(batch_size=batch_size), MODELS[model])
 
 
@@ -270,7 +271,7 @@ def test_a_solver_of_the_other_generation_is_refused(solver: str) -> None:
         ({"oss_steps": "1,2"}, "oss_steps must be a list of numbers, not '1,2'."),
         ({"oss_steps": [1, 2], "scheduler_type": "heun"}, "oss_steps does not go with scheduler_type 'heun'"),
         ({"inference_steps": 201}, "inference_steps must be from 1 to 200 for tiny-v1, not 201."),
-        ({"omega_scale": 0.5}, "omega_scale must be a number from 1 to 20, not 0.5."),
+        ({"omega_scale": 100.5}, "omega_scale must be a number from -100 to 100, not 100.5."),
         ({"guidance_interval": 1.1}, "guidance_interval must be a number from 0 to 1, not 1.1."),
         ({"bpm": 29}, "bpm must be from 30 to 300, not 29."),
         ({"keyscale": "H minor"}, "keyscale 'H minor' is not a key"),
@@ -285,6 +286,14 @@ def test_a_solver_of_the_other_generation_is_refused(solver: str) -> None:
 )
 def test_what_cannot_be_is_refused_in_one_sentence(said: dict[str, Any], sentence: str) -> None:
     assert sentence in refused(**said)
+
+
+def test_what_nobody_said_is_the_models_and_what_was_said_is_taken() -> None:
+    usual = judged()
+    assert (usual.sampling.steps, usual.sampling.guidance_scale, usual.warnings) == (60, 15.0, ())
+    said = judged(inference_steps=8, guidance_scale=7.0)  # the defaults of Python, made for other models
+    assert (said.sampling.steps, said.sampling.guidance_scale) == (8, 7.0)
+    assert said.warnings == ("inference_steps 8 is rough for tiny-v1; 20 to 100 are recommended.",)
 
 
 def test_picked_steps_are_the_steps() -> None:

@@ -15,7 +15,15 @@ from acestep.progress import Progress
 
 NAME = "tiny-v1"
 WORDS = {"caption": "pop, upbeat, 120 bpm", "lyrics": "[verse]\nhello world\n[chorus]\nmusic is here"}
-QUICK = {**WORDS, "duration": 10, "inference_steps": 2, "guidance_interval": 1.0, "thinking": False, "seed": 1}
+QUICK = {
+    **WORDS,
+    "duration": 10,
+    "inference_steps": 2,
+    "guidance_scale": 15.0,
+    "guidance_interval": 1.0,
+    "thinking": False,
+    "seed": 1,
+}
 ROUGH = "is rough for tiny-v1; 20 to 100 are recommended."
 
 

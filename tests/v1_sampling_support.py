@@ -80,14 +80,14 @@ class SlowGuidance:
         start, end = self._window(steps)
         return self.kind != "none" and start <= step < end
 
-    def combine(self, velocity: Callable[[str], Array], step: int, steps: int, *, corrects: bool = False) -> Array:
+    def combine(self, velocity: Callable[[str], Array], step: int, steps: int) -> Array:
         """The guided velocity, from those under single words."""
         c, u = velocity("song"), velocity("negative")
         g = self._scale(step, steps)
         if self.kind == "double":
             p = velocity("tags")
             return (1 - self.text) * u + (self.text - self.lyric) * p + self.lyric * c
-        if self.kind == "cfg" or (self.kind == "apg" and corrects):
+        if self.kind == "cfg":
             return u + g * (c - u)
         if self.kind == "cfg_star":
             alpha = (c * u).sum() / ((u**2).sum() + 1e-8)
@@ -150,14 +150,14 @@ class SlowSampler:
         moved = x + self._rescaled((following - sigma) * v)
         if self.solver == "euler" or following == 0:
             return moved
-        second = self._guided(moved, following, step, corrects=True)
+        second = self._guided(moved, following, step)
         return x + self._rescaled((following - sigma) * (v + second) / 2)
 
-    def _guided(self, x: Array, sigma: float, step: int, *, corrects: bool = False) -> Array:
+    def _guided(self, x: Array, sigma: float, step: int) -> Array:
         steps = len(self.sigmas) - 1
         if not self.guidance.guides(step, steps):
             return self.velocity(x, sigma, "song")
-        return self.guidance.combine(lambda words: self.velocity(x, sigma, words), step, steps, corrects=corrects)
+        return self.guidance.combine(lambda words: self.velocity(x, sigma, words), step, steps)
 
     def _rescaled(self, dx: Array) -> Array:
         factor = 0.9 + 0.2 / (1 + math.exp(-0.1 * self.omega))

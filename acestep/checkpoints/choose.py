@@ -75,7 +75,7 @@ def choose(
         facts: of the device that will compute.
         task: name of the task, when known.
         preserve_vocals: stems will be taken apart, which only base models can do.
-        adapter: hub id of a LoRA; a known one decides which model it goes with.
+        adapter: name of a LoRA; one of the registry decides which model it goes with.
         width: bytes per weight in the compute dtype; None is the device's natural one.
 
     Raises:
@@ -92,8 +92,8 @@ def choose(
         raise _too_small(facts, usable)
     else:
         turbo, base, offload = DEFAULT_MODEL, DEFAULT_BASE_MODEL, usable < RESIDENT_MIN_BYTES
-    if facts.kind == CUDA and adapter in ADAPTERS:
-        spec = MODELS[ADAPTERS[adapter]]
+    if facts.kind == CUDA and (made_for := _made_for(adapter)):
+        spec = MODELS[made_for]
         return Choice(spec, None, usable < spec.scale.memory, f"auto: the model of {adapter}")
     needs_base = preserve_vocals or not (task is None or task in turbo.variant.tasks)
     spec = base if needs_base else turbo
@@ -122,6 +122,12 @@ def usable_memory(facts: DeviceFacts, width: int | None = None) -> int:
     if facts.kind != CUDA:
         return facts.memory
     return facts.memory * _USUAL_WIDTH // (width or DTYPES[natural_dtype(facts)].itemsize)
+
+
+def _made_for(adapter: str) -> str:
+    """Name of the model that a LoRA of the registry, whichever file and commit of it, was made for; else ""."""
+    repository = "/".join(adapter.strip().partition("@")[0].split("/")[:2])
+    return ADAPTERS.get(repository, "")
 
 
 def _planner_for(spec: ModelSpec, facts: DeviceFacts, usable: int) -> HubFolder | None:

@@ -1,7 +1,8 @@
 """Every model this project knows, one row each. The only module that knows model names.
 
 In: a name. Out: where its files come from and live, which files they are, what the model can do, how it likes to be
-run. The rows of ACE-Step v1 are written in ``registry_v1``. Refuses to know torch, devices and how files are fetched or read.
+run. The rows of ACE-Step v1 are written in ``registry_v1``. Refuses to know torch, devices and how files are fetched
+or read.
 
 Three tables: ``MODELS`` (diffusion transformers), ``LANGUAGE_MODELS`` (planners), ``COMPONENTS`` (networks that
 several transformers share, by the folder they live in).

@@ -143,15 +143,21 @@ def planner_of(arguments: argparse.Namespace) -> str | None:
 
     Raises:
         InputError: unknown model, device or backend.
+        UnsupportedError: one is named for a model that has none.
     """
     from acestep.checkpoints.choose import choose, planner_named
+    from acestep.checkpoints.rows import Generation
     from acestep.devices import device_facts
     from acestep.planner.engines import ENGINES
 
     if arguments.backend not in ENGINES:
         raise InputError.unknown("backend", arguments.backend, ENGINES)
-    suited = choose(getattr(arguments, "model", AUTO), device_facts(arguments.device)).language_model
-    row = planner_named(arguments.lm, suited)
+    choice = choose(getattr(arguments, "model", AUTO), device_facts(arguments.device))
+    row = planner_named(arguments.lm, choice.language_model)
+    if row is not None and choice.model.variant.generation is Generation.FIRST:
+        from acestep.planning import check_pair
+
+        check_pair(row, choice.model)
     return None if row is None else row.name
 
 

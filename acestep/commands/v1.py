@@ -17,7 +17,7 @@ from acestep.params import GenerationParams
 _DEFAULTS = GenerationParams()
 _BLURRED = ("tag", "lyric", "diffusion")
 _NUMBERS = (  # option, parameter, what it is
-    ("--omega", "omega_scale", "granularity of the euler and heun solvers, 1 to 20"),
+    ("--omega", "omega_scale", "granularity of the euler and heun solvers, -100 to 100, 0 is none"),
     ("--guidance-text", "guidance_scale_text", "guidance of the words alone; acts when both of these exceed 1"),
     ("--guidance-lyric", "guidance_scale_lyric", "guidance of the lyrics alone"),
     ("--guidance-interval", "guidance_interval", "share of the steps that are guided, those in the middle, 0 to 1"),

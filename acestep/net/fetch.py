@@ -33,6 +33,7 @@ REDIRECTS = frozenset({301, 302, 303, 307, 308})
 HEADERS = {"User-Agent": "acestep-cog", "Accept": "*/*", "Accept-Encoding": "identity"}
 
 Judge = Callable[[Destination], None]  # raises `Refused`
+Watch = Callable[[], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,7 @@ def fetch(
     allow_private: bool = False,
     limits: FetchLimits = DEFAULT_LIMITS,
     judge: Judge | None = None,
+    watch: Watch | None = None,
 ) -> Path:
     """Make a file of a `data:` URI or download an http(s) URL.
 
@@ -73,6 +75,7 @@ def fetch(
         allow_private: also follow URLs into this machine's own networks.
         limits: size and time.
         judge: has a say on every hop of a URL before its host is looked up, besides `url.py`.
+        watch: called several times a second while a URL is downloaded; what it raises ends the transfer.
 
     Returns:
         `target`.
@@ -87,7 +90,7 @@ def fetch(
             if text.startswith(data_uri.SCHEME):
                 _store(data_uri.decode(text, limits.max_bytes), target)
             else:
-                _Download(text, target, allow_private, limits, judge).finish()
+                _Download(text, target, allow_private, limits, judge).finish(watch)
     except Refused as error:
         raise InputError(f"{field}: the URL {error}.", field=field) from error
     return target
@@ -105,22 +108,24 @@ class _Download:
         self._socket: socket.socket | None = None
         self._left = False  # nobody waits for the file any more
 
-    def finish(self) -> None:
+    def finish(self, watch: Watch | None = None) -> None:
         """Wait for the file. Raises `Refused`; whatever else interrupts the wait ends the transfer too."""
         executor = ThreadPoolExecutor(1, thread_name_prefix="fetch")
         transfer = executor.submit(self._run)
         executor.shutdown(wait=False)
         try:
-            self._wait(transfer)
+            self._wait(transfer, watch)
         except BaseException:
             self._cut()
             wait([transfer], LEAVE_S)
             raise
 
-    def _wait(self, transfer: Future[None]) -> None:
+    def _wait(self, transfer: Future[None], watch: Watch | None) -> None:
         deadline = time.monotonic() + self._limits.total_s
         while not transfer.done():
             wait([transfer], WAKE_S)
+            if watch is not None:
+                watch()
             if time.monotonic() > deadline:
                 raise Refused(f"took longer than {self._limits.total_s:g} s to download")
         transfer.result()

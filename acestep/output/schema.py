@@ -113,7 +113,7 @@ def _models() -> dict[str, Any]:
     return {
         **_object({"dit": _object(used, "the transformer that played")}),
         "additionalProperties": _object(used, nullable=True),
-        "description": "by role; dit played, lm wrote the plan; null: none was used",
+        "description": "by role; dit played, lm wrote the plan, lora changed how it was played; null: none was used",
     }
 
 

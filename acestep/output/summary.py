@@ -49,6 +49,7 @@ def _facts(recipe: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         "made": _made(recipe),
         "task": " ".join(filter(None, (recipe["task"], recipe["output"].get("track", "")))),
         "model": _model(recipe),
+        "lora": _adapter(recipe),
         "seed": _seed(recipe),
         "length": _length(recipe["output"]),
         **_music(recipe),
@@ -77,6 +78,11 @@ def _model(recipe: Mapping[str, Any]) -> str:
     played, planned = recipe["models"]["dit"], recipe["models"].get("lm")
     commit = f" at {played['revision'][:_DIGITS]}" if played["revision"] else ""
     return f"{played['name']}{commit}" + (f", planned by {planned['name']}" if planned else "")
+
+
+def _adapter(recipe: Mapping[str, Any]) -> str:
+    used = recipe["models"].get("lora")
+    return f"{used['name']} at {recipe['parameters'].get('lora_weight', 1.0):g}" if used else ""
 
 
 def _seed(recipe: Mapping[str, Any]) -> str:

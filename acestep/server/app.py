@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
+import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -24,7 +26,7 @@ from typing import Any
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, FastAPI, Request, Security
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from fastapi.responses import JSONResponse, Response, StreamingResponse
 from fastapi.security import APIKeyHeader
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
@@ -33,18 +35,25 @@ from starlette.requests import ClientDisconnect
 
 from acestep import __version__
 from acestep.errors import AceStepError, InputError, shown
+from acestep.net.data_uri import MIB
 from acestep.server.faults import NotHereError
 from acestep.server.gate import UPLOAD_PATH, Gate, Rules, refusal
 from acestep.server.jobs import Job, State
 from acestep.server.outputs import MEDIA_TYPES
 from acestep.server.replies import EXPOSED, described, finished_headers, path_header, seconds_header
+from acestep.server.room import BodyRoom, Slots, arriving_within
 from acestep.server.schema import request_body
+from acestep.server.sending import OpenFile
 from acestep.server.station import Station
+from acestep.server.uploads import FETCHES_AT_ONCE
 
-ORDERS_AT_ONCE = 8  # that are taken; their recordings may come from slow places, and others need threads too
+ORDERS_AT_ONCE = 8 + FETCHES_AT_ONCE  # threads: those that wait for recordings leave some to the others
+BODIES, BODY_S = 2, 120.0  # of the largest size in memory together; for one to arrive
+UPLOADS_AT_ONCE, UPLOAD_S = 8, 600.0
 SWEEP_S = 600.0  # between two looks for what has grown old
 WATCH_S = 0.2  # between two looks at a job whose events are sent
 _ABOUT = 'Music with ACE-Step: songs from words, and from recordings. Errors are `{"detail": sentence}`.'
+logger = logging.getLogger(__name__)
 _FINAL = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED})
 _AUDIO = {HTTPStatus.OK.value: {"content": {kind: {} for kind in sorted(set(MEDIA_TYPES.values()))}}}
 
@@ -109,6 +118,8 @@ class Endpoints:
     def __init__(self, station: Station) -> None:
         self._station = station
         self._counters = CapacityLimiter(ORDERS_AT_ONCE)
+        self._bodies = BodyRoom(BODIES * station.options.max_body_mib * MIB, BODY_S)
+        self._uploads = Slots(UPLOADS_AT_ONCE, "with the uploads of others")
 
     async def health(self) -> dict[str, str]:
         """The server answers."""
@@ -117,32 +128,36 @@ class Endpoints:
     async def generate(self, request: Request, wait: bool = True) -> Response:
         """Make music. Answers with the file, or with `wait=false` (or the header `Prefer: respond-async`) with a job.
 
+        Every field has a default, also those that the first server called required; a prompt or lyrics there must be.
         The job of a client that goes away before the answer is cancelled.
         """
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/json":
             raise InputError("The body must be JSON, with the header 'Content-Type: application/json'.")
-        body = await request.body()
-        job = await to_thread.run_sync(self._station.submit, body, limiter=self._counters)
+        job = await self._ordered(request)
         if not wait or "respond-async" in request.headers.get("prefer", ""):
             headers = {"Location": f"/jobs/{job.id}", "Preference-Applied": "respond-async"}
             return JSONResponse(self._described(job), HTTPStatus.ACCEPTED, headers)
         await self._until_ended(job, request)
         return self._answer(job)
 
-    async def download(self, filename: str) -> FileResponse:
+    async def download(self, filename: str) -> Response:
         """A file that was made: a song, or a zip of several."""
         start = time.perf_counter()
-        path = await run_in_threadpool(self._station.outputs.find, filename)
+        path, file = await run_in_threadpool(self._station.outputs.opened_song, filename)
         headers = {
             "X-Download-Time": seconds_header(time.perf_counter() - start),
             "X-File-Path": path_header(path),
         }
-        return FileResponse(path, headers=headers, media_type=MEDIA_TYPES[path.suffix.lower()], filename=path.name)
+        return OpenFile(path, file, headers)
 
     async def upload(self, request: Request) -> dict[str, str]:
         """Send a recording ahead (multipart, field `file`); the answer's `file` is its id for the audio fields."""
-        async with request.form(max_files=1, max_fields=0) as form:
+        await run_in_threadpool(self._station.uploads.check_room)  # before the file is read
+        async with AsyncExitStack() as stack:
+            stack.enter_context(self._uploads.taken())
+            async with arriving_within(UPLOAD_S):
+                form = await stack.enter_async_context(request.form(max_files=1, max_fields=0))
             sent = form.get("file")
             if sent is None or isinstance(sent, str):
                 raise InputError("file is missing: send a multipart form with one file in the field 'file'.")
@@ -188,14 +203,22 @@ class Endpoints:
             told = seen
             yield f"data: {json.dumps(self._described(job))}\n\n"
 
+    async def _ordered(self, request: Request) -> Job:
+        """The job of a body, which is only read where there is room for both. Hanging up ends this."""
+        self._station.queue.check_room()
+        left = threading.Event()
+        async with self._bodies.body(request) as body, _listening(request) as gone:
+            gone.add_done_callback(lambda _: left.set())
+            return await to_thread.run_sync(self._station.submit, body, left.is_set, limiter=self._counters)
+
     async def _until_ended(self, job: Job, request: Request) -> None:
         """Wait for a job; it is given up when the client goes away, or when the server has no time to wait."""
-        ended, gone = asyncio.wrap_future(job.future), asyncio.ensure_future(_gone(request))
+        ended = asyncio.wrap_future(job.future)
         ended.add_done_callback(lambda future: future.cancelled() or future.exception())  # seen by way of the job
         try:
-            await asyncio.wait({ended, gone}, return_when=asyncio.FIRST_COMPLETED)
+            async with _listening(request) as gone:
+                await asyncio.wait({ended, gone}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            gone.cancel()
             if not ended.done():
                 job.give_up()
 
@@ -206,10 +229,12 @@ class Endpoints:
             return Response(status_code=HTTPStatus.NO_CONTENT)
         finished = job.future.result()
         path = finished.body
-        if not path.is_file():
-            raise NotHereError(f"File not found: {shown(path.name)} has been deleted.", field="job", value=job.id)
-        media_type = MEDIA_TYPES[path.suffix.lower()]
-        return FileResponse(path, headers=finished_headers(job, finished), media_type=media_type, filename=path.name)
+        try:
+            file = path.open("rb")
+        except FileNotFoundError as error:
+            said = f"File not found: {shown(path.name)} has been deleted."
+            raise NotHereError(said, field="job", value=job.id) from error
+        return OpenFile(path, file, finished_headers(job, finished))
 
     def _described(self, job: Job) -> dict[str, Any]:
         return described(job, self._station.queue, self._station.outputs.path)
@@ -228,7 +253,20 @@ async def _sweeping(station: Station, app: FastAPI) -> AsyncIterator[None]:
 async def _sweep(station: Station) -> None:
     while True:
         await asyncio.sleep(SWEEP_S)
-        await run_in_threadpool(station.expire)
+        try:
+            await run_in_threadpool(station.expire)
+        except (OSError, AceStepError):
+            logger.exception("What has grown old could not be deleted; the next attempt is in %g s.", SWEEP_S)
+
+
+@asynccontextmanager
+async def _listening(request: Request) -> AsyncIterator[asyncio.Future[None]]:
+    """A future that is done when the client hangs up in the block. The body must have been read."""
+    gone = asyncio.ensure_future(_gone(request))
+    try:
+        yield gone
+    finally:
+        gone.cancel()
 
 
 async def _gone(request: Request) -> None:

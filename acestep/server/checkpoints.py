@@ -63,7 +63,8 @@ class Checkpoints:
         if folder not in _FOLDERS or os.path.realpath(parent) not in roots:
             raise InputError(
                 f"{_FIELD} {shown(text)} is no checkpoint: it must be a model ({', '.join((AUTO, *_names()))}), or a "
-                "folder of one, by its published name, in a checkpoint folder of this server.",
+                "folder of one, by its published name, in the checkpoint folder that the server was started with "
+                f"(--checkpoint-root, or {CHECKPOINT_PATH}).",
                 field=_FIELD,
                 value=text,
             )

@@ -98,16 +98,18 @@ class Counter:
     scratch: Path
     download: bool
 
-    def order(self, body: bytes) -> Order:
+    def order(self, body: bytes, wanted: Callable[[], object] = lambda: None) -> Order:
         """Take an order.
 
         Args:
             body: of ``POST /generate``.
+            wanted: asked while it waits for somebody else; what it raises ends it.
 
         Raises:
             InputError: whatever is wrong with it.
             NotHereError: it names a file or a model that is not here.
             OutputError: this machine's disk does not take what belongs to it.
+            BusyError: too many others wait for their recordings.
         """
         start = time.perf_counter()
         said, remarks = translated(understood(decoded(body)))
@@ -121,7 +123,7 @@ class Counter:
             target = undo.enter_context(wished)
             with disk_faults("make a folder for the received files"):
                 folder = Path(undo.enter_context(tempfile.TemporaryDirectory(dir=self.scratch)))
-            said = self._with_recordings(said, folder)
+            said = self._with_recordings(said, folder, wanted)
             if grows_by_region(said):
                 said = grown(said, _seconds_of)
                 _judged(said, cast)
@@ -189,10 +191,10 @@ class Counter:
             problem = f"Model not loaded: the weights of {row.name} are not on this server, or not whole.{fetch}"
             raise NotHereError(problem, field=field, value=row.name) from error
 
-    def _with_recordings(self, said: Said, folder: Path) -> Said:
+    def _with_recordings(self, said: Said, folder: Path, wanted: Callable[[], object]) -> Said:
         texts = {parameter: text for parameter in AUDIO if (text := getattr(said.params, parameter))}
         names = {parameter: said.naming.names.get(parameter, parameter) for parameter in texts}
-        files = {name: str(self.inbox.collect(names[name], text, folder)) for name, text in texts.items()}
+        files = {name: str(self.inbox.collect(names[name], text, folder, wanted)) for name, text in texts.items()}
         return replace(said, params=replace(said.params, **files))
 
 

@@ -3,9 +3,10 @@
 AceStepError
 ├── InputError
 │   ├── NotHereError    404  a file, a job or a model's weights that this server does not have
-│   └── TooLargeError   413  more bytes than are taken
+│   ├── TooLargeError   413  more bytes than are taken
+│   └── TooSlowError    408  a body that does not come to its end
 ├── DeniedError         401, 403  no key, or sent from a place that may not ask
-└── BusyError           429  the queue is full (says when to come again)
+└── BusyError           429  the queue is full, or others are being served (says when to come again)
 """
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ class TooLargeError(InputError):
     """A body or a file has more bytes than are taken."""
 
 
+class TooSlowError(InputError):
+    """A body takes too long to arrive."""
+
+
 class DeniedError(AceStepError):
     """The caller may not ask this.
 
@@ -38,7 +43,7 @@ class DeniedError(AceStepError):
 
 
 class BusyError(AceStepError):
-    """There is no room in the queue.
+    """There is no room in the queue, or at the door.
 
     Args:
         message: one sentence.
@@ -53,6 +58,7 @@ class BusyError(AceStepError):
 _STATUSES = (  # the first that fits
     (NotHereError, HTTPStatus.NOT_FOUND),
     (TooLargeError, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+    (TooSlowError, HTTPStatus.REQUEST_TIMEOUT),
     (InputError, HTTPStatus.BAD_REQUEST),
     (BusyError, HTTPStatus.TOO_MANY_REQUESTS),
     (CancelledError, HTTPStatus.CONFLICT),

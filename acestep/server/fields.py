@@ -26,7 +26,7 @@ class Own:
     Attributes:
         checkpoint_path: name of a model, or its folder below the checkpoint root; empty is the server's default.
         lm_model: the 5Hz language model that plans where ``thinking`` asks for it: auto, none, or a name.
-        actual_seeds: one seed per song; missing ones are random.
+        actual_seeds: one seed per song, and where batch_size is silent as many songs; missing ones are random.
         bf16: false computes in float32; true is what the device does best.
         torch_compile: accepted; networks are not compiled here.
         device_id: accepted; only 0, the device this server was started on.
@@ -38,7 +38,8 @@ class Own:
         audio2audio_enable: the song follows ``ref_audio_input``.
         ref_audio_strength: nearness to ``ref_audio_input``, 0 to 1.
         retake_seeds: seeds of a second noise; those of a batch count upwards.
-        retake_variance: how much of the second noise is mixed in, 0 to 1.
+        retake_variance: of a retake, how much of the second noise is mixed in, 0 to 1; of a repaint, how far the
+            region may go from what it was, above 0 to 1.
     """
 
     checkpoint_path: str = ""
@@ -137,6 +138,26 @@ _ABOUT = MappingProxyType(  # where the Python API's clause would not help
         "reference_audio": f"a recording whose timbre is taken over: {_A_RECORDING}",
         "repaint_start": "start of the region in seconds; below 0 lies before the recording",
         "repaint_end": "end of the region in seconds; beyond the recording it grows, -1 is its end",
+        "audio_duration": "seconds, 10 to 600, of v1 models to 240; -1 or silence is automatic, which for v1 models "
+        "is 30 to 240 drawn from the seed; a recording that is worked on brings its own",
+        "infer_step": "denoising steps; silence is the model's own: v1 60, turbo 8, base and sft 50",
+        "guidance_scale": "how closely prompt and lyrics are followed; 0 or 1 is off, silence the model's own: v1 15",
+        "cfg_type": "the kind of guidance: projected (apg), plain (cfg), or rescaled (cfg_star, v1 models alone)",
+        "omega_scale": "granularity of v1 models: how much each step's deviations from its mean count",
+        "guidance_interval": "share of the steps that are guided, those in the middle, of v1 models; 1 is all",
+        "guidance_interval_decay": "how far guidance falls to min_guidance_scale, of v1 models; 0 is constant",
+        "min_guidance_scale": "where guidance ends that decays fully, of v1 models",
+        "guidance_scale_text": "guidance by the prompt alone, of v1 models; acts where guidance_scale_lyric is above "
+        "1 too",
+        "guidance_scale_lyric": "guidance by the lyrics beside it, of v1 models; acts with guidance_scale_text alone",
+        "use_erg_tag": "blur the attention of the prompt's encoder in what guidance leads away from, of v1 models; "
+        "acts with use_erg_lyric alone",
+        "use_erg_lyric": "the same in the encoder of the lyrics",
+        "use_erg_diffusion": "the same in the transformer",
+        "oss_steps": "steps, rising, that are picked from a longer grid, of v1 models; they replace infer_step",
+        "lora_name_or_path": "an adapter of a v1 model: owner/name on the hub, an https: URL of a safetensors file, "
+        "a path in a folder of the server, or none",
+        "lora_weight": "how strongly the adapter acts; 0 is not at all",
         "instruction": "first line of the model's prompt, used as it is; otherwise the task's own",
     }
 )

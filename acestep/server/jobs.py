@@ -13,7 +13,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from enum import StrEnum
 from typing import Any
 
@@ -24,6 +24,7 @@ KEPT_JOBS, KEPT_S = 256, 24 * 3600.0
 FIRST_GUESS_S = 10.0  # of a job, before one has ended
 _LEARNING = 0.3  # weight of the last job in the average
 _RETRY_MAX_S = 3600
+Work = Callable[["Job"], Any]
 logger = logging.getLogger(__name__)
 
 
@@ -53,7 +54,7 @@ class Job:
         self.started: float | None = None
         self.ended: float | None = None
         self.progress, self.stage = 0.0, "waiting"
-        self.future: Future[Any] = Future()  # the queue puts the real one in its place
+        self.future: Future[Any] = Future()
         self._given_up = threading.Event()
 
     @property
@@ -109,10 +110,12 @@ class JobQueue:
 
     def __init__(self, waiting: int, kept: int = KEPT_JOBS, kept_s: float = KEPT_S) -> None:
         self._waiting, self._kept, self._kept_s = waiting, kept, kept_s
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="acestep")
-        self._turn = threading.RLock()
+        self._turn = threading.Condition()  # also rings when there is something to do
         self._jobs: dict[str, Job] = {}
+        self._line: dict[str, tuple[Job, Work]] = {}  # those that wait; a cancelled one leaves it at once
         self._closed = False
+        self._thread = threading.Thread(target=self._work, name="acestep", daemon=True)
+        self._thread.start()
         self._average_s = FIRST_GUESS_S
 
     @property
@@ -136,6 +139,15 @@ class JobQueue:
                 )
             return self._jobs[identifier]
 
+    def check_open(self) -> None:
+        """Jobs are taken.
+
+        Raises:
+            CancelledError: the queue is closed.
+        """
+        if self._closed:
+            raise CancelledError("The server is stopping.")
+
     def check_room(self) -> None:
         """There is room for one more job now.
 
@@ -144,15 +156,14 @@ class JobQueue:
             CancelledError: the queue is closed.
         """
         with self._turn:
-            if self._closed:
-                raise CancelledError("The server is stopping.")
+            self.check_open()
             unfinished = sum(not job.future.done() for job in self._jobs.values())
             if unfinished > self._waiting:
-                seconds = self._retry_s()
+                seconds = self._retry_s(unfinished)
                 problem = f"The queue is full: {unfinished} jobs are not finished; come again in {seconds} s."
                 raise BusyError(problem, seconds)
 
-    def submit(self, work: Callable[[Job], Any], after: Callable[[], object]) -> Job:
+    def submit(self, work: Work, after: Callable[[], object]) -> Job:
         """Take a job.
 
         Args:
@@ -168,7 +179,8 @@ class JobQueue:
             self._forget()
             self.check_room()
             self._jobs[job.id] = job
-            job.future = self._executor.submit(self._run, job, work)
+            self._line[job.id] = (job, work)
+            self._turn.notify()
         job.future.add_done_callback(lambda _: self._ended(job, after))
         return job
 
@@ -199,7 +211,7 @@ class JobQueue:
     def close(self) -> None:
         """Give up every job, and wait until the thread has heard of it."""
         self.give_up_all()
-        self._executor.shutdown(wait=True)
+        self._thread.join()
 
     def give_up_all(self) -> None:
         """Take no more jobs and give up those there are, without waiting."""
@@ -207,20 +219,41 @@ class JobQueue:
             self._closed = True
             for job in self._jobs.values():
                 job.give_up()
+            self._turn.notify()
 
-    def _run(self, job: Job, work: Callable[[Job], Any]) -> Any:
-        with self._turn:  # ``submit`` has given the job its future
+    def _work(self) -> None:
+        while self._next_done():
+            pass
+
+    def _next_done(self) -> bool:
+        """Do the next job, or wait for one; False when there will be none. What it held is let go at its end."""
+        with self._turn:
+            self._turn.wait_for(lambda: self._line or self._closed)
+            if not self._line:
+                return False
+            job, work = self._line.pop(next(iter(self._line)))
+            if not job.future.set_running_or_notify_cancel():
+                return True
             job.started, job.stage = time.time(), "starting"
+        self._do(job, work)
+        return True
+
+    def _do(self, job: Job, work: Work) -> None:
         try:
             result = work(job)
-        finally:
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it is this job's alone
             job.ended = time.time()
+            job.future.set_exception(error)
+            return
+        job.ended = time.time()
         self._average_s += _LEARNING * (job.seconds - self._average_s)
         job.progress, job.stage = 1.0, "finished"
-        return result
+        job.future.set_result(result)
 
     def _ended(self, job: Job, after: Callable[[], object]) -> None:
         job.ended = job.ended or time.time()
+        with self._turn:
+            self._line.pop(job.id, None)
         error = job.error
         if error is not None and not isinstance(error, AceStepError):
             logger.error("Job %s failed.", job.id, exc_info=error)
@@ -235,8 +268,9 @@ class JobQueue:
             if index < len(ended) - self._kept or job.ended < limit:
                 del self._jobs[job.id]
 
-    def _retry_s(self) -> int:
-        return min(max(1, math.ceil(self._average_s)), _RETRY_MAX_S)
+    def _retry_s(self, unfinished: int) -> int:
+        """When about all that there is now is done."""
+        return min(max(1, math.ceil(self._average_s * unfinished)), _RETRY_MAX_S)
 
 
 def _cancelled() -> CancelledError:

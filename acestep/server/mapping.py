@@ -9,7 +9,9 @@ In: a decoded JSON object. Out: a frozen ``Said``. What upstream's server says b
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -74,13 +76,24 @@ def understood(body: Mapping[str, Any]) -> Said:
     naming = Naming(names, _ADVICE)
     for row in rows:
         _check_length(row, given[row.name])
-    own = plain(Own(**{row.name: given[row.name] for row in rows if row.name in Own.__dataclass_fields__}))
+    with _in_json():
+        own = plain(Own(**{row.name: given[row.name] for row in rows if row.name in Own.__dataclass_fields__}))
     said = {row.parameter: _meant(row, given, own) for row in rows if row.parameter}
     values = {**DEFAULTS, **said}
-    with naming.errors():
+    with naming.errors(), _in_json():
         config = plain(GenerationConfig(**{name: value for name, value in values.items() if name in _CONFIG}))
         params = plain(GenerationParams(**{name: value for name, value in values.items() if name not in _CONFIG}))
     return Said(params, config, own, frozenset(said), naming)
+
+
+@contextmanager
+def _in_json() -> Iterator[None]:
+    """Messages spell true and false as JSON does."""
+    try:
+        yield
+    except InputError as error:
+        text = re.sub(r"^(\w+ must be) True or False", r"\1 true or false", str(error))
+        raise type(error)(text, field=error.field, value=error.value) from error
 
 
 def _preferred() -> dict[str, str]:

@@ -13,6 +13,7 @@ import logging
 import os
 import secrets
 import shutil
+import stat
 import tempfile
 import threading
 import time
@@ -20,6 +21,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import filelock
 
@@ -33,6 +35,7 @@ from acestep.server.places import below
 BUNDLE = ".zip"
 MEDIA_TYPES = {BUNDLE: "application/zip"} | {row.extension: row.mime for row in reversed(FORMATS.values())}
 FIELD = "output_path"
+_DEEPEST = 8  # folders of a name
 _LEDGER, _LOCK, _BENCH = ".acestep-server.json", ".acestep-server.lock", ".job-"
 logger = logging.getLogger(__name__)
 
@@ -102,6 +105,7 @@ class OutputFolder:
         if path.suffix.lower() != extension:
             raise InputError.must(FIELD, f"end in {extension}, the suffix of the format", text)
         with self._turn:
+            self._check_folders(path, text)
             if path in self._reserved:
                 raise InputError(
                     f"{FIELD} {shown(text)} is what another request is writing.", field=FIELD, value=text
@@ -115,6 +119,19 @@ class OutputFolder:
         finally:
             with self._turn:
                 self._reserved.discard(path)
+
+    def _check_folders(self, path: Path, text: str) -> None:
+        """The folders of a name can be made."""
+        folders = path.parents[: len(path.relative_to(self.path).parts) - 1]
+        if len(folders) > _DEEPEST:
+            raise InputError.must(FIELD, f"have at most {_DEEPEST} folders", text)
+        for folder in folders:
+            if folder in self._reserved or (os.path.lexists(folder) and not folder.is_dir()):
+                raise InputError(
+                    f"{FIELD} {shown(text)} leads through {shown(folder.name)}, which is no folder.",
+                    field=FIELD,
+                    value=text,
+                )
 
     @contextmanager
     def workbench(self) -> Iterator[Path]:
@@ -146,34 +163,47 @@ class OutputFolder:
             self._write_ledger()
         return target
 
-    def find(self, name: str) -> Path:
-        """A file that can be downloaded.
+    def drop(self, path: Path) -> None:
+        """Undo ``take``, unless somebody has changed the file since."""
+        with self._turn:
+            self._delete(self._name(path))
+            self._write_ledger()
+
+    def opened_song(self, name: str) -> tuple[Path, BinaryIO]:
+        """A file that can be downloaded, and the same open for reading.
 
         Raises:
             InputError: the name leads out of the folder.
             NotHereError: there is no such song.
         """
         path = below(self.path, name, "filename")
-        if path.suffix.lower() not in MEDIA_TYPES or not path.is_file():
-            raise NotHereError(f"File not found: {shown(name)}.", field="filename", value=name)
-        return path
+        if path.suffix.lower() in MEDIA_TYPES and path.is_file():
+            with suppress(FileNotFoundError):  # it was there a moment ago
+                return path, path.open("rb")
+        raise NotHereError(f"File not found: {shown(name)}.", field="filename", value=name)
 
     def expire(self) -> list[str]:
         """Delete what this server wrote long ago and nobody has changed since; its names."""
         with self._turn:
             limit = self._clock() - self._expire_s
             old = [name for name, row in self._written.items() if self._expire_s and row.made <= limit]
-            for name in old:
-                path = self.path / name
-                if self._is_ours(path):
-                    with suppress(OSError):  # somebody was faster
-                        path.unlink()
             gone = [name for name in self._written if name in old or not os.path.lexists(self.path / name)]
             for name in gone:
-                del self._written[name]
+                self._delete(name)
             if gone:
                 self._write_ledger()
         return old
+
+    def _delete(self, name: str) -> None:
+        """Forget a file of ours; it goes too, and with it the folders that it leaves empty, unless it was changed."""
+        path = self.path / name
+        if self._is_ours(path):
+            with suppress(OSError):  # somebody was faster
+                path.unlink()
+        self._written.pop(name, None)
+        with suppress(OSError):  # the first that is not empty, or is gone, ends this
+            for folder in path.parents[: len(Path(name).parts) - 1]:
+                folder.rmdir()
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self.path).as_posix()
@@ -181,10 +211,14 @@ class OutputFolder:
     def _is_ours(self, path: Path) -> bool:
         """Whether this server wrote the file, and nobody has changed it since."""
         row = self._written.get(self._name(path))
-        if row is None or path.is_symlink() or not path.is_file():
+        if row is None:
             return False
-        status = path.stat()
-        return (status.st_size, status.st_mtime_ns) == (row.size, row.changed_ns)
+        try:
+            status = path.lstat()
+        except OSError:  # it is gone, or its folder is
+            return False
+        seen = (status.st_size, status.st_mtime_ns)
+        return stat.S_ISREG(status.st_mode) and seen == (row.size, row.changed_ns)
 
     def _seen(self, path: Path) -> Written:
         status = path.stat()

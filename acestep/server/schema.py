@@ -13,7 +13,8 @@ from typing import Any
 from acestep.constants import BATCH_MAX, LANGUAGES
 from acestep.fields import FIELDS as RANGES
 from acestep.output.formats import FORMATS
-from acestep.sampling.choice import SOLVER_NAMES
+from acestep.sampling.choice import CFG_TYPES, GUIDANCE_MAX, SOLVER_NAMES
+from acestep.sampling.schedule import STEPS_MAX
 from acestep.server.fields import FIELDS, Field
 from acestep.server.upstream import RETAKE
 from acestep.tasks import TASKS
@@ -34,7 +35,11 @@ _CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "audio_format": tuple(FORMATS),
         "vocal_language": tuple(LANGUAGES),
         "scheduler_type": SOLVER_NAMES,
+        "cfg_type": CFG_TYPES,
     }
+)
+_LIMITS: Mapping[str, tuple[float, float]] = MappingProxyType(  # beside those of ``_RANGES``
+    {"batch_size": (1, BATCH_MAX), "inference_steps": (1, STEPS_MAX), "guidance_scale": (0, GUIDANCE_MAX)}
 )
 _RANGES = MappingProxyType({row.name: row for row in RANGES})
 EXAMPLE = MappingProxyType(
@@ -74,11 +79,8 @@ def _property(row: Field) -> dict[str, Any]:
 def _bounds(row: Field) -> dict[str, Any]:
     if row.parameter in _CHOICES:
         return {"enum": list(_CHOICES[row.parameter])}
-    if row.parameter == "batch_size":
-        return {"minimum": 1, "maximum": BATCH_MAX}
     found = _RANGES.get(row.parameter)
-    if found is None or row.parameter != row.name:
-        return {}
-    if found.choices:
+    if found is not None and found.choices:
         return {"enum": list(found.choices)}
-    return {} if found.low is None else {"minimum": found.low, "maximum": found.high}
+    low, high = _LIMITS.get(row.parameter, (None, None) if found is None else (found.low, found.high))
+    return {} if low is None else {"minimum": low, "maximum": high}

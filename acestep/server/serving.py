@@ -9,13 +9,17 @@ import uvicorn
 from acestep.server.app import create_app
 from acestep.server.station import Station
 
+CONNECTIONS = 512  # at once; further ones are answered 503
+
 
 class StationServer(uvicorn.Server):
     """Serves one station at the address of its options."""
 
     def __init__(self, station: Station) -> None:
         options = station.options
-        super().__init__(uvicorn.Config(create_app(station), host=options.host, port=options.port, ws="none"))
+        app = create_app(station)
+        config = uvicorn.Config(app, host=options.host, port=options.port, ws="none", limit_concurrency=CONNECTIONS)
+        super().__init__(config)
         self._station = station
 
     @property

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from acestep.checkpoints.files import search_roots
 from acestep.devices import device_facts
+from acestep.errors import CancelledError
 from acestep.net.data_uri import MIB
 from acestep.server.checkpoints import Checkpoints
 from acestep.server.counter import Counter, machine_of
@@ -81,17 +82,25 @@ class Station:
             stack.callback(queue.close)
             yield cls(options, outputs, uploads, counter, queue, engine)
 
-    def submit(self, body: bytes) -> Job:
+    def submit(self, body: bytes, left: Callable[[], bool] = lambda: False) -> Job:
         """Take an order and queue it.
 
         Args:
             body: of ``POST /generate``.
+            left: whether the client has hung up, which ends it.
 
         Raises:
             AceStepError: what ``Counter.order`` and ``JobQueue.submit`` raise.
         """
+
+        def wanted() -> None:
+            self.queue.check_open()
+            if left():
+                raise CancelledError("The client hung up.")
+
+        wanted()
         self.queue.check_room()  # before anything is downloaded for it
-        order = self.counter.order(body)
+        order = self.counter.order(body, wanted)
         with ExitStack() as undo:
             undo.callback(order.leave)
             job = self.queue.submit(lambda job: work_off(order, self.engine, self.outputs, job.report), order.leave)

@@ -13,7 +13,8 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,9 +24,12 @@ from acestep.net.data_uri import MIB
 from acestep.net.fetch import FetchLimits, fetch
 from acestep.server.faults import NotHereError, TooLargeError
 from acestep.server.places import is_below
+from acestep.server.room import Slots
 
 _ID = re.compile(r"upload-[0-9a-f]{32}")
-_URLS = ("data:", "https://", "http://")
+_WEB = ("https://", "http://")
+_DATA = "data:"
+FETCHES_AT_ONCE = 8  # from places that may be slow
 _UPLOADS_MAX = 8  # of the largest size together
 _BLOCK = 1 << 20
 
@@ -43,6 +47,14 @@ class Uploads:
         self.max_bytes = max_bytes
         self._folder, self._expire_s = folder, expire_s
         self._turn = threading.Lock()
+
+    def check_room(self) -> None:
+        """There is room for one more.
+
+        Raises:
+            TooLargeError: there is not.
+        """
+        self._check_held(1)
 
     def add(self, source: BinaryIO) -> str:
         """Keep a file; the id under which requests can name it.
@@ -84,13 +96,24 @@ class Uploads:
         Raises:
             NotHereError: there is no such upload.
         """
-        self.path_of(identifier, "file").unlink(missing_ok=True)
+        with self._turn:
+            self.path_of(identifier, "file").unlink(missing_ok=True)
 
     def expire(self) -> None:
         """Delete what was sent long ago."""
+        with self._turn:
+            for path, status in self._present():
+                if self._expire_s and status.st_mtime <= time.time() - self._expire_s:
+                    path.unlink(missing_ok=True)
+
+    def _present(self) -> Iterator[tuple[Path, os.stat_result]]:
+        """Every file that does not vanish while it is looked at."""
         for path in self._folder.iterdir():
-            if self._expire_s and path.stat().st_mtime <= time.time() - self._expire_s:
-                path.unlink(missing_ok=True)
+            try:
+                status = path.stat()
+            except FileNotFoundError:
+                continue
+            yield path, status
 
     def _check(self, size: int) -> None:
         if not size:
@@ -99,7 +122,10 @@ class Uploads:
             raise TooLargeError(
                 f"file has {size / MIB:.1f} MiB; {self.max_bytes / MIB:g} MiB are taken.", field="file"
             )
-        held = sum(path.stat().st_size for path in self._folder.iterdir() if path.suffix != ".part")
+        self._check_held(size)
+
+    def _check_held(self, size: int) -> None:
+        held = sum(status.st_size for path, status in self._present() if path.suffix != ".part")
         if held + size > _UPLOADS_MAX * self.max_bytes:
             raise TooLargeError("file: there is no room for more uploads; delete some, or wait.", field="file")
 
@@ -117,22 +143,29 @@ class Inbox:
     def __init__(self, uploads: Uploads, folders: Sequence[Path], max_bytes: int, *, allow_private: bool) -> None:
         self._uploads, self._folders, self._allow_private = uploads, tuple(folders), allow_private
         self._limits = FetchLimits(max_bytes=max_bytes)
+        self._fetches = Slots(FETCHES_AT_ONCE, "with the recordings of others")
 
-    def collect(self, field: str, text: str, folder: Path) -> Path:
+    def collect(self, field: str, text: str, folder: Path, wanted: Callable[[], object] = lambda: None) -> Path:
         """The file that ``text`` names.
 
         Args:
             field: as the client called it.
             folder: of the job, for what is downloaded or held.
+            wanted: asked while something is downloaded; what it raises ends that.
 
         Raises:
             InputError: a place that may not be named, or a URL that gives no file.
             NotHereError: no such file or upload.
+            BusyError: too many others download.
             OutputError: this machine's disk does not take it.
         """
         target = folder / field
-        if text.startswith(_URLS):
-            return fetch(text, target, field=field, allow_private=self._allow_private, limits=self._limits)
+        fetched = partial(fetch, text, target, field=field, allow_private=self._allow_private, limits=self._limits)
+        if text.startswith(_DATA):
+            return fetched()
+        if text.startswith(_WEB):
+            with self._fetches.taken():
+                return fetched(watch=wanted)
         if _ID.fullmatch(text):
             with disk_faults("hold an uploaded file"):
                 target.hardlink_to(self._uploads.path_of(text, field))

@@ -1,5 +1,6 @@
 """What the server of ACE-Step v1 says by several fields at once, in this project's words.
 
+    actual_seeds                as many songs, where batch_size is silent
     task "retake"               a new song with a second noise mixed in
     audio2audio_enable          the task that follows a recording
     repaint_start, repaint_end  of a task that grows a recording: seconds before 0, and beyond its end, are new
@@ -13,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from acestep.constants import BATCH_MAX
 from acestep.editing.order import BEGIN, BOTH, END, WHOLE
 from acestep.errors import InputError, UnsupportedError
 from acestep.params import GenerationParams
@@ -26,18 +28,42 @@ _VARIATION = "variation_strength"
 
 
 def translated(said: Said) -> tuple[Said, tuple[str, ...]]:
-    """The first two rules.
+    """All rules but the last.
 
     Returns:
         The request in this project's words, and a sentence for each thing that has no effect.
 
     Raises:
-        InputError: ``audio2audio_enable`` without a recording.
+        InputError: ``audio2audio_enable`` without a recording; a region that shall not change.
         UnsupportedError: it is said of another task.
     """
+    said, surplus = _counted(said)
+    said, idle = _of_task(said)
+    return said, (*surplus, *idle)
+
+
+def _counted(said: Said) -> tuple[Said, tuple[str, ...]]:
+    seeds, size = said.own.actual_seeds or (), said.config.batch_size
+    if "batch_size" not in said.given and seeds:
+        size = min(len(seeds), BATCH_MAX)
+    surplus = len(seeds) - size
+    kept = said.config.seeds if surplus <= 0 or size < 1 else list(seeds[:size])
+    remark = f"actual_seeds has {len(seeds)} entries; those beyond the {size} songs of the batch have no effect."
+    idle = (remark,) if surplus > 0 and size > 0 else ()
+    return replace(said, config=replace(said.config, batch_size=size, seeds=kept)), idle
+
+
+def _of_task(said: Said) -> tuple[Said, tuple[str, ...]]:
     params = said.params
     if said.own.audio2audio_enable:
         return replace(said, params=_following(said)), ()
+    task = TASKS.get(params.task_type)
+    if said.own.retake_variance == 0 and task is not None and task.region is Region.GIVEN:
+        raise InputError(
+            f"retake_variance must be above 0 for task {params.task_type!r}: at 0 the region would stay as it is.",
+            field="retake_variance",
+            value=0,
+        )
     if params.task_type == RETAKE:
         strength = params.variation_strength if _VARIATION in said.given else RETAKE_VARIANCE
         return replace(said, params=replace(params, task_type=DEFAULT_TASK, variation_strength=strength)), ()

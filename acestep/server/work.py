@@ -6,7 +6,8 @@ the one thread that works. Refuses to know the queue and HTTP.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,15 +69,13 @@ def _finished(order: Order, made: Made, outputs: OutputFolder) -> Finished:
     audios = result.audios
     zipped = bundle(result) if order.return_all or len(tracks_of(audios)) > 1 else None
     names = file_names(order.target, audios, result.song_numbers)
-    files = tuple(
-        outputs.take(Path(audio["path"]), name, overwrite=order.overwrite)
-        for audio, name in zip(audios, names, strict=True)
-    )
-    body = files[result.song_numbers.index(result.ranking[0])]
+    wishes = [(Path(audio["path"]), name) for audio, name in zip(audios, names, strict=True)]
     if zipped is not None:
-        body = outputs.take(zipped, order.target.with_suffix(BUNDLE), overwrite=order.overwrite)
+        wishes.append((zipped, order.target.with_suffix(BUNDLE)))
+    taken = take_all(wishes, outputs, overwrite=order.overwrite)
+    files = taken[: len(names)]
     return Finished(
-        body=body,
+        body=taken[-1] if zipped is not None else files[result.song_numbers.index(result.ranking[0])],
         files=files,
         seeds=tuple(audio["params"]["seed"] for audio in audios),
         model=order.cast.model.name,
@@ -86,6 +85,21 @@ def _finished(order: Order, made: Made, outputs: OutputFolder) -> Finished:
         init_s=made.init_s,
         music_s=made.music_s,
     )
+
+
+def take_all(wishes: Iterable[tuple[Path, Path]], outputs: OutputFolder, *, overwrite: bool) -> tuple[Path, ...]:
+    """Give files the names that are wished for, all of them or none; what one of them replaced stays lost.
+
+    Raises:
+        OutputError: one of them cannot be had.
+    """
+    taken: list[Path] = []
+    with ExitStack() as undo:
+        for file, name in wishes:
+            taken.append(outputs.take(file, name, overwrite=overwrite))
+            undo.callback(outputs.drop, taken[-1])
+        undo.pop_all()
+    return tuple(taken)
 
 
 def file_names(target: Path, audios: Sequence[Mapping[str, Any]], songs: Sequence[int]) -> list[Path]:

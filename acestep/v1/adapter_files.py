@@ -12,7 +12,6 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -22,7 +21,7 @@ from acestep.checkpoints.integrity import MARKER, Marker, inspect, read_marker, 
 from acestep.checkpoints.rows import HubFolder, Layout
 from acestep.errors import InputError, WeightsError, shown
 from acestep.net.data_uri import MIB
-from acestep.net.fetch import FetchLimits, fetch
+from acestep.net.fetch import FetchLimits, Watch, fetch
 from acestep.v1.adapter_source import (
     DEFAULT_FILE,
     FIELD,
@@ -39,8 +38,6 @@ from acestep.v1.adapter_source import (
 )
 
 logger = logging.getLogger(__name__)
-Progress = Callable[[str, int, int], None]
-
 LIMITS = FetchLimits(max_bytes=2048 * MIB, total_s=600.0, silence_s=30.0)
 ROOM = 20 * 1024 * MIB  # bytes of fetched adapters that are kept; those used longest ago make room
 _STEM = "adapter"  # of a file that came from a URL
@@ -54,15 +51,14 @@ class Fetching:
         allowed: whether the network may be used at all; what is here already is found without it.
         allow_private: also follow URLs into this machine's own networks.
         limits: size and time of one adapter.
-        progress: called with a file's name, the bytes that have arrived and its size, for files of the hub; from
-            several threads.
+        watch: called now and then while something is fetched, from any thread; what it raises ends the transfer.
         room: bytes of fetched adapters that are kept.
     """
 
     allowed: bool = True
     allow_private: bool = False
     limits: FetchLimits = LIMITS
-    progress: Progress | None = None
+    watch: Watch | None = None
     room: int = ROOM
 
 
@@ -145,9 +141,9 @@ def _row(source: HubSource, file: str) -> HubFolder:
 def _download(row: HubFolder, root: Path, fetching: Fetching) -> None:
     from acestep.checkpoints.download import ensure  # with the hub's client, which only a download needs
 
-    watched, deadline = fetching.progress or _unseen, time.monotonic() + fetching.limits.total_s
+    deadline = time.monotonic() + fetching.limits.total_s
 
-    def progress(name: str, arrived: int, size: int) -> None:
+    def progress(name: str, arrived: int, size: int) -> None:  # noqa: ARG001 - as ``ensure`` calls it
         if time.monotonic() > deadline:
             raise InputError(
                 f"{FIELD}: {shown(row.name)} took longer than {fetching.limits.total_s:g} s to download; "
@@ -155,7 +151,8 @@ def _download(row: HubFolder, root: Path, fetching: Fetching) -> None:
                 field=FIELD,
                 value=row.name,
             )
-        watched(name, arrived, size)
+        if fetching.watch is not None:
+            fetching.watch()
 
     ensure(row, root, progress=progress)
 
@@ -186,6 +183,7 @@ def _fetch(source: UrlSource, row: HubFolder, root: Path, fetching: Fetching) ->
             allow_private=fetching.allow_private,
             limits=fetching.limits,
             judge=check_hop,
+            watch=fetching.watch,
         )
         _check_safetensors(path, source.name)
         here = stored(path, path.name)
@@ -260,7 +258,3 @@ def _sha256(path: Path) -> str:
         raise InputError(
             f"{FIELD}: {shown(str(path))} cannot be read ({error.strerror}).", field=FIELD, value=str(path)
         ) from error
-
-
-def _unseen(name: str, arrived: int, size: int) -> None:
-    """Progress that nobody watches."""

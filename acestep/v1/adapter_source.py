@@ -163,11 +163,6 @@ def judge_adapter(name: str, weight: float, *, allow_local: bool) -> AdapterOrde
     return AdapterOrder(source, weight) if weight else None
 
 
-def is_registered(name: str) -> bool:
-    """Whether ``name`` is an adapter that the authors of this family published for it."""
-    return name.strip() in REGISTERED
-
-
 def check_hop(destination: Destination) -> None:
     """Judge an address that a download is about to go to, the first one or that of a redirect.
 

@@ -56,7 +56,9 @@ class Adapters:
         if adapter is not None:
             self.current = merge(self._network, adapter, weight, dead=self._dead)
             self._originals = self.current.originals
-            logger.info("%s at %g: %.2f s", adapter.file.source, weight, time.perf_counter() - start)
+            seconds = time.perf_counter() - start
+            told = "%s at %g changes %d modules: %.2f s"
+            logger.info(told, adapter.file.source, weight, self.current.matched, seconds)
         trim_host()  # of weights and sums that are gone
         return self.current
 

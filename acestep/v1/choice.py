@@ -2,8 +2,8 @@
 
 In: ``GenerationParams`` and the model's row. Out: a frozen ``V1Choice`` plus the warnings. Imports no torch.
 
-``GenerationParams`` types the 8 steps and the scale 7 of ACE-Step 1.5 as its defaults. Here a value that equals them
-counts as not given, and the model's own 60 and 15 are taken.
+Steps and guidance of None are the model's own, 60 and 15. The 8 and 7 that ``GenerationParams`` types as its defaults
+are played as they are, the first with a warning: nobody can tell whether they were meant.
 """
 
 from __future__ import annotations
@@ -241,18 +241,18 @@ def _schedule(
     params: GenerationParams, spec: ModelSpec, warnings: list[str]
 ) -> tuple[tuple[float, ...], tuple[int, ...]]:
     """Noise levels, and the picks they come from."""
-    asked = params.inference_steps if _changed(params, "inference_steps") else None
+    asked = params.inference_steps
     if not params.oss_steps:
         return grid(steps_of(asked, spec, warnings)), ()
     picks = checked_picks(params.oss_steps)
-    if asked is not None:
+    if asked not in (None, _DEFAULTS.inference_steps):
         warnings.append("inference_steps has no effect: oss_steps picks the steps.")
     return picked_grid(picks), picks
 
 
 def _guidance(params: GenerationParams, spec: ModelSpec) -> tuple[str, float]:
     kind = one_of("cfg_type", params.cfg_type, CFG_TYPES)
-    scale = params.guidance_scale if _changed(params, "guidance_scale") else None
+    scale = params.guidance_scale
     scale = spec.variant.guidance if scale is None else check_number("guidance_scale", scale, 0.0, GUIDANCE_MAX)
     if scale in (None, 0.0, 1.0):
         return UNGUIDED, 1.0

@@ -5,8 +5,8 @@ of the same shape. A kind of guidance is a row of ``GUIDANCE``; what it remember
 influence each other. Refuses to know networks, words and solvers.
 
 Two things differ from upstream. Guidance follows the steps of the grid also where a step has two evaluations (Heun):
-the second belongs to the step it corrects, and momentum moves once a step. The mean is that of each song and not of
-the batch, for which one song cannot tell the difference.
+the second belongs to the step it corrects. The mean is that of each song and not of the batch, for which one song
+cannot tell the difference.
 """
 
 # Every kind takes the same arguments and not every kind needs all of them.
@@ -14,8 +14,8 @@ the batch, for which one song cannot tell the difference.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 import torch
@@ -107,30 +107,15 @@ class Double:
         return v.negative + self._text * (v.tags - v.negative) + self._lyric * (v.conditional - v.tags)
 
 
-@dataclass(frozen=True, slots=True)
-class GuidanceKind:
-    """One row of the table.
-
-    Attributes:
-        name: as ``V1Choice.guidance`` spells it.
-        make: builds the combiner of one run for the velocities that open steps.
-        corrector: builds the one for further velocities of a step, so that momentum moves once a step.
-    """
-
-    name: str
-    make: Callable[[V1Choice], Combiner]
-    corrector: Callable[[V1Choice], Combiner]
-
-
-_ROWS = (
-    GuidanceKind(UNGUIDED, ClassifierFree, corrector=ClassifierFree),  # of which no step is guided
-    GuidanceKind("cfg", ClassifierFree, corrector=ClassifierFree),
-    GuidanceKind(PROJECTED, Projected, corrector=ClassifierFree),
-    GuidanceKind("cfg_star", ZeroStar, corrector=ZeroStar),
-    GuidanceKind(DOUBLE, Double, corrector=Double),
+GUIDANCE: Mapping[str, Callable[[V1Choice], Combiner]] = MappingProxyType(
+    {  # as ``V1Choice.guidance`` spells them: what builds the combiner of one run
+        UNGUIDED: ClassifierFree,  # of which no step is guided
+        "cfg": ClassifierFree,
+        PROJECTED: Projected,
+        "cfg_star": ZeroStar,
+        DOUBLE: Double,
+    }
 )
-
-GUIDANCE: dict[str, GuidanceKind] = {row.name: row for row in _ROWS}
 
 
 class GuidedSteps:
@@ -142,23 +127,25 @@ class GuidedSteps:
     """
 
     def __init__(self, network: Network, choice: V1Choice) -> None:
-        kind = GUIDANCE[choice.guidance]
         self._network, self._choice = network, choice
-        self._predictor, self._corrector = kind.make(choice), kind.corrector(choice)
+        self._combiner = GUIDANCE[choice.guidance](choice)
         self._steps = {level: step for step, level in enumerate(choice.schedule)}
 
     def predict(self, x: Tensor, t: float) -> Tensor:
         """The velocity that opens the step at noise level ``t``."""
-        return self._velocity(x, t, self._steps[t], self._predictor)
+        return self._velocity(x, t, self._steps[t])
 
     def correct(self, x: Tensor, t: float) -> Tensor:
         """A further velocity within the step that ends at noise level ``t``."""
-        return self._velocity(x, t, self._steps[t] - 1, self._corrector)
+        return self._velocity(x, t, self._steps[t] - 1)
 
-    def _velocity(self, x: Tensor, t: float, step: int, combiner: Combiner) -> Tensor:
+    def _velocity(self, x: Tensor, t: float, step: int) -> Tensor:
+        """Every evaluation is combined alike, so momentum moves with each of them, as upstream's does."""
         guided = self._choice.guides(step)
         velocities = self._network(x, t, guided=guided)
-        v = combiner.combine(velocities, step, self._choice.scale_at(step)) if guided else velocities.conditional
+        v = velocities.conditional
+        if guided:
+            v = self._combiner.combine(velocities, step, self._choice.scale_at(step))
         return deviations_scaled(v, self._choice.omega_factor)
 
 

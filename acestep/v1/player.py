@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -24,7 +25,7 @@ from acestep.planner.plan import Plan
 from acestep.progress import Progress, by_chunk, unwatched
 from acestep.render import CONDITIONED, DECODED, DENOISED, STARTED, Rendering, Song, between, new_songs
 from acestep.request import Request
-from acestep.v1.adapter_files import provide_adapter
+from acestep.v1.adapter_files import Fetching, provide_adapter
 from acestep.v1.adapter_source import AdapterOrder
 from acestep.v1.adapters import Adapters
 from acestep.v1.choice import V1Choice
@@ -70,8 +71,11 @@ class V1Player:
         """New meters for a run of one or more batches."""
         return Meters(self._device)
 
-    def adapt(self, order: AdapterOrder | None) -> Merged | None:
+    def adapt(self, order: AdapterOrder | None, progress: Progress | None = None) -> Merged | None:
         """Play with this adapter from now on, fetched if it is not here, or with none.
+
+        Args:
+            progress: called with (0, "fetching the adapter") while that is done; what it raises ends it.
 
         Raises:
             InputError, UnsupportedError: there is no such adapter, or it is of another model.
@@ -79,7 +83,9 @@ class V1Player:
         """
         if order is None:
             return self._adapters.use(None)
-        return self._adapters.use(provide_adapter(order.source, weights_root()), order.weight)
+        watch = None if progress is None else partial(progress, 0.0, "fetching the adapter")
+        file = provide_adapter(order.source, weights_root(), Fetching(watch=watch))
+        return self._adapters.use(file, order.weight)
 
     def render(
         self,

@@ -53,7 +53,7 @@ def perform(
         InputError: the words are too many, the region lies outside the recording, or there is no such adapter.
         GenerationError: the networks produced nothing that can be used.
     """
-    adapter = player.adapt(request.adapter)
+    adapter = player.adapt(request.adapter, progress)
     performance = _perform(player, request, plans, recording, progress)
     return performance if adapter is None else _told(performance, adapter)
 
@@ -120,4 +120,4 @@ def _taken(rendering: Rendering) -> Performance:
 
 def _told(performance: Performance, adapter: Merged) -> Performance:
     """The performance with what is to be said of the adapter it was played with."""
-    return replace(performance, notes=(*performance.notes, *adapter.warnings), adapter=adapter.file.source)
+    return replace(performance, notes=(*performance.notes, *adapter.warnings), adapter=adapter.file)
