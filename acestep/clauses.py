@@ -6,6 +6,7 @@ has a module of its own: sampling (``sampling.choice``), recordings (``editing.o
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from acestep.checkpoints.registry import MODELS, ModelSpec
@@ -77,11 +78,9 @@ def judged_task(params: GenerationParams, model: ModelSpec) -> Task:
     keeps_voice = params.preserve_vocals and task.takes_voice and separates
     for needed, why in ((task, f"task_type {task.name!r}"), (EXTRACTION, "preserve_vocals")):
         if needed.name not in model.variant.tasks and (needed is task or keeps_voice):
-            able = ", ".join(
-                spec.name for spec in MODELS.values() if spec.released and needed.name in spec.variant.tasks
-            )
             raise UnsupportedError(
-                f"{why} needs a model that was trained for it, and {model.name} was not; choose one of: {able}.",
+                f"{why} needs a model that was trained for it, and {model.name} was not; choose one of: "
+                f"{', '.join(_trained_for(needed))}.",
                 field="task_type" if needed is task else "preserve_vocals",
                 value=task.name,
             )
@@ -89,6 +88,14 @@ def judged_task(params: GenerationParams, model: ModelSpec) -> Task:
     if task.needs_text and not any(text.strip() for text in words):
         raise InputError(f"caption and lyrics are both empty; {task.name} needs at least one.", field="caption")
     return row_for(task, _TASKS[model.variant.generation])
+
+
+def _trained_for(task: Task) -> Iterator[str]:
+    """Names of the models that can be had for a task; those that only manage it some other way are left out."""
+    for spec in MODELS.values():
+        can = spec.released and task.name in spec.variant.tasks
+        if can and row_for(task, _TASKS[spec.variant.generation]).trained:
+            yield spec.name
 
 
 def judged_adapter(params: GenerationParams, model: ModelSpec) -> AdapterOrder | None:

@@ -195,9 +195,10 @@ def test_what_is_stopped_leaves_nothing(handler: AceStepHandler, source: str, tm
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [(name, kind) for name in PLACES for kind in (LOSSLESS if name in EVERYWHERE else ("wav",))]
+    ("name", "kind", "rate"),
+    [(name, "wav", SAMPLE_RATE) for name in PLACES if name not in EVERYWHERE]
+    + [(name, kind, rate) for name in EVERYWHERE for kind in LOSSLESS for rate in (SAMPLE_RATE, CD_RATE)],
 )
-@pytest.mark.parametrize("rate", [SAMPLE_RATE, CD_RATE])
 def test_outside_is_the_recording(
     handler: AceStepHandler, recording: np.ndarray, source: str, tmp_path: Path, name: str, kind: str, rate: int
 ) -> None:
