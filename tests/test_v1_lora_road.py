@@ -142,7 +142,7 @@ def test_what_cannot_be_played_is_refused_and_the_next_song_is_as_always(
         file.write_bytes(b"\x80\x04.")
     elif spoilt == "noise":
         file.write_bytes(b"no tensors at all" * 100)
-        says = "x.safetensors"
+        says = "is not a readable safetensors file"
     elif spoilt == "of another model":
         kind, says = UnsupportedError, "is a LoRA of another model"
         saved(file, {MODULES[0]: (torch.ones(4, 24), torch.ones(24, 4))})
