@@ -14,10 +14,9 @@ import torch
 from cog import BasePredictor, Input, Path
 
 from acestep.checkpoints.choose import choose, planner_named
-from acestep.checkpoints.rows import Generation, HubFolder, ModelSpec
+from acestep.checkpoints.rows import HubFolder, ModelSpec
 from acestep.cog_door import (
     PlannerChoice,
-    check_adapter,
     deliver,
     fetched,
     file_url,
@@ -40,6 +39,7 @@ from acestep.naming import NamingFormatter
 from acestep.net.url import ALLOW_PRIVATE_URLS
 from acestep.output.content_credentials import check_signable
 from acestep.request import Request
+from acestep.strangers import check_adapter
 
 LANGUAGES = ["ar", "az", "bg", "bn", "ca", "cs", "da", "de", "el", "en", "es", "fa", "fi", "fr", "he", "hi", "hr", "ht", "hu", "id", "is", "it", "ja", "ko", "la", "lt", "ms", "ne", "nl", "no", "pa", "pl", "pt", "ro", "ru", "sa", "sk", "sr", "sv", "sw", "ta", "te", "th", "tl", "tr", "uk", "ur", "vi", "yue", "zh", "unknown"]  # fmt: skip
 
@@ -448,7 +448,7 @@ class Predictor(BasePredictor):
             spec, reason = self.dit.choose(
                 model, row.name, preserve_vocals=preserve_vocals and row.takes_voice, adapter=lora_name_or_path
             )
-            usual = self.lm_model if spec.variant.generation is Generation.SECOND else "none"
+            usual = self.lm_model if spec.variant.generation.planned else "none"
             planner = self.dit.planner_for(spec, usual if lm_model == "auto" else lm_model)
         repainting_start, repainting_end = region(row, inpaint_start_time, inpaint_end_time)
         params = GenerationParams(

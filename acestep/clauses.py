@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from acestep.checkpoints.registry import MODELS, ModelSpec
-from acestep.checkpoints.rows import Generation
+from acestep.checkpoints.rows import FIRST, SECOND, Generation
 from acestep.constants import BATCH_MAX, DURATION_MAX_S, DURATION_MIN_S, INSTRUMENTAL_LYRICS
 from acestep.editing.order import EditOrder
 from acestep.errors import InputError, UnsupportedError, shown
@@ -22,24 +22,13 @@ from acestep.sampling.choice import SOLVER_NAMES, SamplingChoice, choose_samplin
 from acestep.seeds import check_seed, resolve_seeds
 from acestep.tasks import EXTRACTION, FIRST_TASKS, TASKS, Task, effective_task, row_for, task_named
 from acestep.v1.adapter_source import AdapterOrder, judge_adapter
-from acestep.v1.choice import V1Choice, choose_v1
+from acestep.v1.choice import COMPARED_WITHOUT, V1Choice, choose_v1
 from acestep.v1.length import drawn_duration
 
 EULER = SOLVER_NAMES[0]
-_TASKS = {Generation.FIRST: FIRST_TASKS, Generation.SECOND: TASKS}
-_CHOOSERS = {Generation.FIRST: choose_v1, Generation.SECOND: choose_sampling}
-_COMPARED_WITHOUT = (  # what a flow edit of the first generation does not read, see ``V1Choice.comparing``
-    "cfg_type",
-    "omega_scale",
-    "use_erg_tag",
-    "use_erg_lyric",
-    "use_erg_diffusion",
-    "guidance_scale_text",
-    "guidance_scale_lyric",
-    "guidance_interval",
-    "guidance_interval_decay",
-    "min_guidance_scale",
-)
+_TASKS = {FIRST: FIRST_TASKS, SECOND: TASKS}
+_CHOOSERS = {FIRST: choose_v1, SECOND: choose_sampling}
+_UNREAD_BY_FLOW_EDITS: dict[Generation, tuple[str, ...]] = {FIRST: COMPARED_WITHOUT, SECOND: ()}
 _DEFAULTS = GenerationParams()
 
 
@@ -74,7 +63,7 @@ def judged_task(params: GenerationParams, model: ModelSpec) -> Task:
         UnsupportedError: the model was not trained for it.
     """
     task = task_named(effective_task(params.task_type, generate_accompaniment=params.generate_accompaniment))
-    separates = model.variant.generation is Generation.SECOND  # others keep no voice, and say so
+    separates = model.variant.generation.separates  # others keep no voice, and say so
     keeps_voice = params.preserve_vocals and task.takes_voice and separates
     for needed, why in ((task, f"task_type {task.name!r}"), (EXTRACTION, "preserve_vocals")):
         if needed.name not in model.variant.tasks and (needed is task or keeps_voice):
@@ -106,8 +95,8 @@ def judged_adapter(params: GenerationParams, model: ModelSpec) -> AdapterOrder |
         UnsupportedError: the model takes none.
     """
     order = judge_adapter(params.lora_name_or_path, params.lora_weight, allow_local=True)
-    if order is not None and model.variant.generation is not Generation.FIRST:
-        able = ", ".join(spec.name for spec in MODELS.values() if spec.variant.generation is Generation.FIRST)
+    if order is not None and not model.variant.generation.takes_adapters:
+        able = ", ".join(spec.name for spec in MODELS.values() if spec.variant.generation.takes_adapters)
         raise UnsupportedError(
             f"lora_name_or_path {shown(params.lora_name_or_path)} does not go with model {model.name!r}, which takes "
             f"no adapters yet; choose one of: {able}.",
@@ -128,21 +117,25 @@ def judged_sampling(
     """
     choose = _CHOOSERS[model.variant.generation]
     choice, told = choose(params, model)
-    if model.variant.generation is Generation.SECOND or not task.flow_edit:
-        return choice, told
-    usual = {name: getattr(_DEFAULTS, name) for name in _COMPARED_WITHOUT}
-    _, told = choose(replace(params, **usual), model)
+    usual = _usual_of_flow_edits(model) if task.flow_edit else {}
+    if usual:
+        _, told = choose(replace(params, **usual), model)
     unread = (name for name, value in usual.items() if getattr(params, name) != value)
     return choice, (*told, *(f"{name} has no effect on task_type {task.name!r}." for name in unread))
 
 
+def _usual_of_flow_edits(model: ModelSpec) -> dict[str, object]:
+    """Sampling fields that flow edits of a model do not read, each with its usual value."""
+    return {name: getattr(_DEFAULTS, name) for name in _UNREAD_BY_FLOW_EDITS[model.variant.generation]}
+
+
 def asked_of_planner(params: GenerationParams, config: GenerationConfig, model: ModelSpec) -> PlanOrder | None:
-    """What a planner is asked; models of the first generation have none.
+    """What a planner is asked; None where no planner shall be, or the model has none.
 
     Raises:
         UnsupportedError: a song from one line needs a planner.
     """
-    if model.variant.generation is Generation.SECOND:
+    if model.variant.generation.planned:
         return order_plan(params, config)
     if params.simple_query:
         raise UnsupportedError(
@@ -158,7 +151,7 @@ def judged_metadata(
     if edit is not None and edit.source_audio is not None:
         params = replace(params, duration=-1)
     fixed = fixed_metadata(params, model.variant.longest_s)
-    if model.variant.generation is Generation.SECOND:
+    if model.variant.generation.hears_metadata:
         return fixed
     seconds = fixed.duration or (drawn_duration(seeds[0]) if edit is None else None)
     return Metadata(duration=seconds, language=fixed.language)

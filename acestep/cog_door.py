@@ -6,7 +6,6 @@ local files that are gone after the prediction, the one path that Cog delivers.
 
 from __future__ import annotations
 
-import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -29,7 +28,6 @@ from acestep.params import GenerationParams
 from acestep.planning import check_pair
 from acestep.result import GenerationResult
 from acestep.tasks import Region, Task, effective_task, task_named
-from acestep.v1.adapter_source import judge_adapter
 
 Number = TypeVar("Number", int, float)
 _BAR = 10
@@ -95,17 +93,6 @@ class PlannerChoice:
             )
             print_line(f"Loaded {line}")
         return self.handler
-
-
-def check_adapter(name: str, weight: float) -> None:
-    """Whether a LoRA is one that may be asked for here: of the hub or behind a URL, never on this server.
-
-    Raises:
-        InputError: it is neither, or what it is called leads to something on this server.
-    """
-    order = judge_adapter(name, weight, allow_local=False)
-    if order is not None and os.path.lexists(name.strip()):
-        raise InputError.must("lora_name_or_path", "be a hub id or an https: URL, no path of this server", name)
 
 
 def signer(settings: Mapping[str, str]) -> Credentials | None:

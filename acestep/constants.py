@@ -10,6 +10,7 @@ from math import prod
 
 # --- Audio and latent rates -------------------------------------------------------------------------------------
 SAMPLE_RATE = 48_000  # Hz, what the Oobleck VAE was trained on
+CD_RATE = 44_100  # Hz, the other rate of files, and what ACE-Step v1 was trained on
 AUDIO_CHANNELS = 2
 VAE_STRIDES = (2, 4, 4, 6, 10)
 SAMPLES_PER_FRAME = prod(VAE_STRIDES)  # 1920

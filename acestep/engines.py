@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from acestep.checkpoints.rows import Generation, ModelSpec
+from acestep.checkpoints.rows import FIRST, SECOND, ModelSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,4 +58,4 @@ def _second() -> Engine:
     return Engine(load_family, Renderer, perform, Reader.load)
 
 
-_ENGINES = {Generation.FIRST: _first, Generation.SECOND: _second}
+_ENGINES = {FIRST: _first, SECOND: _second}

@@ -33,9 +33,9 @@ from acestep.output.writer import writable_folder
 from acestep.params import GenerationConfig, GenerationParams
 from acestep.planner.plan import Plan
 from acestep.planning import plan_songs
+from acestep.playing import DECODED
 from acestep.progress import HEARD_SHARE, Progress, part
 from acestep.recordings import Recordings, listen
-from acestep.render import DECODED
 from acestep.request import Request
 from acestep.result import (
     GenerationResult,

@@ -24,9 +24,9 @@ from acestep.output.content_credentials import Credentials
 from acestep.params import GenerationParams
 from acestep.planner.plan import codes_text
 from acestep.planning import PlannedBatch
+from acestep.playing import Rendering
 from acestep.progress import Progress
 from acestep.recordings import Recordings
-from acestep.render import Rendering
 from acestep.request import Request
 from acestep.result import (
     SUCCESS,

@@ -22,8 +22,9 @@ from acestep.editing.splice import splice
 from acestep.finish import within_full_scale
 from acestep.pieces import Ground, Piece
 from acestep.planner.plan import Plan
+from acestep.playing import Song
 from acestep.progress import HEARD_SHARE, Progress, part
-from acestep.render import Renderer, Song
+from acestep.render import Renderer
 from acestep.request import Request
 from acestep.takes import Kept, Performance, Take, laid_out
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from acestep.checkpoints.rows import Generation, HubFolder, ModelSpec
+from acestep.checkpoints.rows import HubFolder, ModelSpec
 from acestep.constants import BPM_MAX, CODE_RATE, DURATION_MAX_S, DURATION_MIN_S, TIME_SIGNATURES
 from acestep.errors import InputError, NotLoadedError, UnsupportedError
 from acestep.llm_inference import LLMHandler
@@ -144,7 +144,7 @@ def _heard(
 def _own_words(request: Request, spoken: Plan) -> list[Plan]:
     """The recording of a flow edit in its own words, which are read beside the new ones."""
     flow = None if request.edit is None else request.edit.flow
-    return [] if flow is None else [replace(spoken, caption=flow.source.caption, lyrics=flow.source.lyrics)]
+    return [] if flow is None else [flow.in_own_words(spoken)]
 
 
 def check_pair(language_model: HubFolder, model: ModelSpec) -> None:
@@ -153,7 +153,7 @@ def check_pair(language_model: HubFolder, model: ModelSpec) -> None:
     Raises:
         UnsupportedError: one of each, or a model that has no planner.
     """
-    if model.variant.generation is Generation.FIRST:
+    if not model.variant.generation.planned:
         raise UnsupportedError(
             f"lm_model {language_model.name!r} does not go with model {model.name!r}, which has no planner.",
             field="lm_model",

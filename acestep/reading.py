@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from acestep.checkpoints.load import read_json
+from acestep.checkpoints.files import read_json
 from acestep.checkpoints.qwen3 import read_tokenizer
 from acestep.checkpoints.rows import ModelSpec
 from acestep.conditioning.prompt import lyric_prompt, text_prompt

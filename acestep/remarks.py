@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from acestep import linting
-from acestep.checkpoints.rows import Generation
+from acestep.checkpoints import rows
 from acestep.constants import CAPTION_CHARS_ADVISED, DURATION_DEFAULT_S, INSTRUMENTAL_LYRICS
 from acestep.editing.order import BOTH, MIDDLE, target_words
 from acestep.fields import CORRECTION, FIRST_FAMILY, PLANNER, SECOND_FAMILY, unread, without_effect
@@ -24,7 +24,7 @@ from acestep.v1.lyrics import SUPPORTED, advice
 
 _COG_DURATION_S = DURATION_DEFAULT_S  # what a caller who says nothing about the length has said
 _DEFAULTS = GenerationParams()
-_UNREAD_BY = {Generation.FIRST: SECOND_FAMILY, Generation.SECOND: FIRST_FAMILY}  # whose parameters
+_UNREAD_BY = {rows.FIRST: SECOND_FAMILY, rows.SECOND: FIRST_FAMILY}  # whose parameters
 
 
 def remarks(
@@ -32,7 +32,7 @@ def remarks(
     config: GenerationConfig,
     task: Task,
     metadata: Metadata,
-    generation: Generation = Generation.SECOND,
+    generation: rows.Generation = rows.SECOND,
     *,
     asks_planner: bool,
 ) -> Iterator[str]:
@@ -43,18 +43,15 @@ def remarks(
         asks_planner: whether a planner is at work.
     """
     yield from _advice(params, metadata)
-    if generation is Generation.FIRST:
-        yield from _first_words(params, task, metadata)
-    elif task.name == DEFAULT_TASK:  # of other tasks a recording says the most
-        yield from _words(params, metadata)
+    yield from _WORDS[generation](params, task, metadata)
     yield from _idle(params, config, task, generation, asks_planner=asks_planner)
 
 
 def _idle(
-    params: GenerationParams, config: GenerationConfig, task: Task, generation: Generation, *, asks_planner: bool
+    params: GenerationParams, config: GenerationConfig, task: Task, generation: rows.Generation, *, asks_planner: bool
 ) -> Iterator[str]:
     """One sentence for every value that was changed although nothing reads it in this call."""
-    corrects = generation is Generation.SECOND and params.dcw_mode != _DEFAULTS.dcw_mode
+    corrects = generation.corrects and params.dcw_mode != _DEFAULTS.dcw_mode
     there = {PLANNER: asks_planner, CORRECTION: corrects, _UNREAD_BY[generation]: False}
     absent = frozenset(owner for owner, is_there in there.items() if not is_there)
     own = params if is_own(params.instruction) else replace(params, instruction=_DEFAULTS.instruction)
@@ -65,7 +62,7 @@ def _idle(
     yield from _idle_length(params, task)
     yield from _idle_variation(params, task)
     yield from _idle_adapter(params, generation)
-    if generation is Generation.FIRST and task.accompanies and params.lyrics.strip():
+    if task.wordless and params.lyrics.strip():
         yield f"lyrics has no effect on task_type {task.name!r}: nobody sings in the accompaniment."
     if params.preserve_vocals and task.takes_voice:
         if params.style_lyrics.strip():
@@ -109,19 +106,19 @@ def _idle_variation(params: GenerationParams, task: Task) -> Iterator[str]:
         yield "variation_seed has no effect: variation_strength is 0."
 
 
-def _idle_adapter(params: GenerationParams, generation: Generation) -> Iterator[str]:
+def _idle_adapter(params: GenerationParams, generation: rows.Generation) -> Iterator[str]:
     """A sentence about half of an adapter: its name without a weight, or a weight without its name."""
     name = params.lora_name_or_path.strip()
     if name.casefold() in {"", OFF}:
-        if generation is Generation.FIRST and params.lora_weight != _DEFAULTS.lora_weight:
+        if generation.takes_adapters and params.lora_weight != _DEFAULTS.lora_weight:
             yield f"lora_weight has no effect: lora_name_or_path is {OFF}."
     elif not params.lora_weight:
         yield "lora_name_or_path has no effect: lora_weight is 0."
 
 
-def _words(params: GenerationParams, metadata: Metadata) -> tuple[str, ...]:
-    """What the linter warns of in the words of a new song."""
-    if params.simple_query or params.audio_codes:
+def _words(params: GenerationParams, task: Task, metadata: Metadata) -> tuple[str, ...]:
+    """What the linter warns of in the words of a new song; where a recording is given, that says the most."""
+    if task.name != DEFAULT_TASK or params.simple_query or params.audio_codes:
         return ()
     return linting.remarks(
         params.caption,
@@ -138,12 +135,15 @@ def _words(params: GenerationParams, metadata: Metadata) -> tuple[str, ...]:
 def _first_words(params: GenerationParams, task: Task, metadata: Metadata) -> tuple[str, ...]:
     """What models of the first generation do not read as it is meant."""
     lyrics = target_words(params, task).lyrics
-    if params.instrumental or task.accompanies or lyrics.strip() == INSTRUMENTAL_LYRICS:
+    if params.instrumental or task.wordless or lyrics.strip() == INSTRUMENTAL_LYRICS:
         return ()
     if metadata.language in {NOTHING_FIXED.language, *SUPPORTED}:
         return advice(lyrics)
     foreign = f"vocal_language {metadata.language!r} is none of v1's; the language of each line is found instead."
     return (foreign, *advice(lyrics))
+
+
+_WORDS = {rows.FIRST: _first_words, rows.SECOND: _words}
 
 
 def _advice(params: GenerationParams, metadata: Metadata) -> Iterator[str]:

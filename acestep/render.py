@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -17,60 +17,23 @@ from torch import Tensor
 from acestep.audio.codec import Codec, OnChunk
 from acestep.checkpoints.family import Family
 from acestep.conditioning.conditions import Conditions
-from acestep.conditioning.text import PromptTokens
 from acestep.constants import SAMPLES_PER_FRAME
 from acestep.devices import Residency
-from acestep.editing.order import FlowEdit
 from acestep.errors import GenerationError
 from acestep.flow import flow
-from acestep.memory import Peak
 from acestep.meters import Meters
 from acestep.models.acestep_model import AceStepModel
 from acestep.pieces import Piece
 from acestep.planner.plan import Plan
+from acestep.playing import CONDITIONED, DECODED, DENOISED, STARTED, Player, Rendering, Song, between, new_songs
 from acestep.prepare import Preparer, without_source
 from acestep.progress import Progress, by_chunk, unwatched
 from acestep.reading import Reader
 from acestep.request import Request
 from acestep.scoring.attention import LyricAttention, heads_that_follow, noise_level, song_by_song, words_of
 
-STARTED, CONDITIONED, DENOISED, DECODED = 0.02, 0.05, 0.85, 0.95  # share of the whole when a stage ends
 
-
-@dataclass(frozen=True, slots=True)
-class Song:
-    """One played piece: latents ``[T, C]`` and waveform ``[2, S]`` (fp32, CPU, 48 kHz, uncut) of what was decoded."""
-
-    piece: Piece
-    latents: Tensor
-    waveform: Tensor
-
-    @property
-    def plan(self) -> Plan:
-        """The song on paper."""
-        return self.piece.plan
-
-    @property
-    def seed(self) -> int:
-        """Of its noise."""
-        return self.piece.seed
-
-
-@dataclass(frozen=True, slots=True)
-class Rendering:
-    """A finished batch and what it was made from; seconds per stage in ``timings``, memory in ``peak``.
-
-    Players of another generation of models have no ``conditions`` and ``tokens`` of this kind to show.
-    """
-
-    songs: tuple[Song, ...]
-    conditions: Conditions | None
-    tokens: tuple[PromptTokens, ...]
-    timings: dict[str, float]
-    peak: Peak
-
-
-class Renderer:
+class Renderer(Player):
     """Plays pieces on one family of networks.
 
     Args:
@@ -78,31 +41,20 @@ class Renderer:
         residency: which of them are on the device; None is all of them, all the time.
 
     Attributes:
-        busy: True while it plays or listens.
         reader: what it can be told.
     """
 
     def __init__(self, family: Family, residency: Residency | None = None) -> None:
+        device = family.placement.device
+        super().__init__(device, residency or Residency(family.networks, device))
         self.family = family
-        self.busy = False
-        self._device = family.placement.device
-        self._residency = residency or Residency(family.networks, self._device)
         self.reader = Reader(family.spec, family.tokenizer, family.model.config.codebook_size)
         self._preparer = Preparer(family, self._residency)
-
-    @property
-    def offloads(self) -> bool:
-        """Whether one network at a time is on the device."""
-        return self._residency.offload
 
     @property
     def hearing_frames(self) -> int:
         """Latent frames on either side that colour what is heard of a recording."""
         return self.family.vae.config.encoder_context_frames
-
-    def meters(self) -> Meters:
-        """New meters for a run of one or more batches."""
-        return Meters(self._device)
 
     def render(
         self,
@@ -215,15 +167,6 @@ class Renderer:
         with torch.inference_mode(), self._at_work(), self._residency.resident("dit") as model:
             yield model
 
-    @contextmanager
-    def _at_work(self) -> Iterator[None]:
-        """Busy within the block, and after it whatever it was before."""
-        before, self.busy = self.busy, True
-        try:
-            yield
-        finally:
-            self.busy = before
-
     @torch.inference_mode()
     def _play(
         self,
@@ -256,7 +199,7 @@ class Renderer:
         if edit is None:
             return None
         if edit.flow is not None:
-            others = [replace(piece, plan=_in_its_own_words(piece.plan, edit.flow)) for piece in pieces]
+            others = [replace(piece, plan=edit.flow.in_own_words(piece.plan)) for piece in pieces]
         elif edit.nearness < 1:
             others = without_source(pieces)
         else:
@@ -293,27 +236,9 @@ class Renderer:
             ]
 
 
-def new_songs(request: Request, plans: Sequence[Plan]) -> tuple[Piece, ...]:
-    """The pieces of songs that are made without a recording, one per plan."""
-    other = (None,) * len(plans) if request.variation is None else request.variation.seeds
-    return tuple(
-        Piece(plan, request.instruction_for(plan), seed, variation_seed=second)
-        for plan, seed, second in zip(plans, request.seeds, other, strict=True)
-    )
-
-
-def _in_its_own_words(plan: Plan, flow: FlowEdit) -> Plan:
-    return replace(plan, caption=flow.source.caption, lyrics=flow.source.lyrics)
-
-
 def _decoded(codec: Codec, latents: Tensor, piece: Piece, margin: int, on_chunk: OnChunk) -> Tensor:
     """The waveform ``[2, S]`` of the wanted frames of one song's latents ``[T, C]``."""
     low, high = piece.decoded or (0, piece.frames)
     first = max(0, low - margin)
     waveform = codec.decode(latents[None, first : high + margin], on_chunk=on_chunk)[0]
     return waveform[:, (low - first) * codec.hop : (high - first) * codec.hop].float().cpu().clone()
-
-
-def between(low: float, high: float, share: float) -> float:
-    """The share of the whole at a share of the stretch from ``low`` to ``high``."""
-    return round(low + (high - low) * share, 4)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from acestep.checkpoints.registry import ModelSpec
-from acestep.checkpoints.rows import Generation
 from acestep.clauses import (
     Variation,
     asked_of_planner,
@@ -123,7 +122,7 @@ class Request:
             lyrics=effective_lyrics(params, words.lyrics, edit, order),
             metadata=metadata,
             audio_codes=params.audio_codes.strip() if task.plays_codes else "",
-            reference_audio=(params.reference_audio or None) if variant.generation is Generation.SECOND else None,
+            reference_audio=(params.reference_audio or None) if variant.generation.hears_reference else None,
             sampling=sampling,
             seeds=seeds,
             variation=judged_variation(params, task, len(seeds)),

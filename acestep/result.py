@@ -20,7 +20,7 @@ from acestep.params import GenerationParams
 from acestep.pieces import Piece
 from acestep.planner.plan import NOTHING_FIXED, Plan
 from acestep.planning import PlannedBatch
-from acestep.render import Rendering
+from acestep.playing import Rendering
 from acestep.request import Request
 from acestep.scoring.rank import Row, ranked, together
 from acestep.takes import Take

@@ -20,8 +20,9 @@ from acestep.meters import Meters
 from acestep.painting import paint
 from acestep.pieces import Ground, Piece
 from acestep.planner.plan import Plan
+from acestep.playing import Rendering, Song, new_songs
 from acestep.progress import HEARD_SHARE, Progress, part
-from acestep.render import Renderer, Rendering, Song, new_songs
+from acestep.render import Renderer
 from acestep.request import Request
 from acestep.takes import Ceiling, Performance, Take, laid_out
 from acestep.tasks import EXTRACTION, Source, instruction_for

@@ -13,7 +13,7 @@ import numpy as np
 from acestep.constants import SAMPLE_RATE
 from acestep.editing.canvas import Canvas
 from acestep.planner.plan import Plan
-from acestep.render import Rendering, Song
+from acestep.playing import Rendering, Song
 from acestep.v1.adapter_source import AdapterFile
 
 

@@ -51,6 +51,7 @@ class Task:
         flow_edit: the recording is carried along the difference of two velocities.
         adds: what comes out is to be added to the source: it may be mixed with it.
         accompanies: a voice is given; the rest is made, in a style.
+        wordless: nobody sings in what is made.
         plays_codes: semantic codes may be given.
         starts_noised: the song starts from the recording under noise, which ``follows`` measures.
         trained: models were trained on it; otherwise it is a way to sample them.
@@ -73,6 +74,7 @@ class Task:
     flow_edit: bool = False
     adds: bool = False
     accompanies: bool = False
+    wordless: bool = False
     plays_codes: bool = False
     starts_noised: bool = False
     trained: bool = True
@@ -164,7 +166,7 @@ _FIRST_ROWS = (  # the same wishes, as far as the first generation can fulfil th
     _sampled("continuation", region=Region.GROWN, keeps_outside=True),
     _sampled("inpainting", region=Region.GIVEN, keeps_outside=True, reads=_FAR),
     _sampled("style_transfer", follows="style_strength", follows_far=True, target_words=True, flow_edit=True),
-    _sampled("vocal_accompaniment", accompanies=True),
+    _sampled("vocal_accompaniment", accompanies=True, wordless=True),
 )
 
 TASKS: dict[str, Task] = {row.name: row for row in _ROWS}

@@ -49,11 +49,11 @@ def measure(root: Path, dtype: str, codec_dtype: str) -> dict[str, object]:
     from diffusers import AutoencoderDC  # noqa: F401 - a library, not a weight
 
     from acestep.checkpoints.registry import MODELS
-    from acestep.checkpoints.rows import Generation
+    from acestep.checkpoints.rows import FIRST
     from acestep.devices import Placement, weight_bytes
     from acestep.v1.family import load_v1_family
 
-    spec = next(row for row in MODELS.values() if row.variant.generation is Generation.FIRST and not row.embedded)
+    spec = next(row for row in MODELS.values() if row.variant.generation is FIRST and not row.embedded)
     placement = Placement(torch.device("cpu"), getattr(torch, dtype), "measured")
     libraries, stages = memory("VmRSS"), {}
     anonymous = Highest("RssAnon")

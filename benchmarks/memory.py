@@ -17,7 +17,6 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from transformers import Qwen3Config, Qwen3Model
 
 from acestep.checkpoints.family import Family
 from acestep.checkpoints.registry import DEFAULT_MODEL, EMBEDDED_MODEL
@@ -27,6 +26,7 @@ from acestep.handler import AceStepHandler
 from acestep.models.acestep_model import AceStepModel
 from acestep.models.config import AceStepConfig
 from acestep.models.oobleck import Oobleck
+from acestep.models.qwen3 import Qwen3Decoder, Qwen3Sizes
 from acestep.models.vae_config import OobleckConfig
 from acestep.params import GenerationConfig, GenerationParams
 from acestep.render import Renderer
@@ -34,15 +34,15 @@ from acestep.request import Request
 
 _NEEDED_BYTES = 13_000_000_000  # the weights twice over, in part, and activations
 _BLOCK = 1 << 16
-_TEXT_ENCODER = Qwen3Config(  # Qwen3-Embedding-0.6B
+_TEXT_ENCODER = Qwen3Sizes(  # Qwen3-Embedding-0.6B
     vocab_size=151_669,
+    max_position_embeddings=32_768,
     hidden_size=1024,
     intermediate_size=3072,
     num_hidden_layers=28,
     num_attention_heads=16,
     num_key_value_heads=8,
     head_dim=128,
-    attn_implementation="sdpa",
 )
 
 
@@ -91,11 +91,11 @@ def random_family(dtype: str) -> Family:
     handler = AceStepHandler()
     handler.initialize_service(config_path=EMBEDDED_MODEL.name, device="cpu")
     with torch.device("meta"):
-        model, vae, text = AceStepModel(AceStepConfig()), Oobleck(OobleckConfig()), Qwen3Model(_TEXT_ENCODER)
-    rotary = type(text.rotary_emb)
-    for network in (model, vae, text):
+        model, vae = AceStepModel(AceStepConfig()), Oobleck(OobleckConfig())
+    for network in (model, vae):
         fill(network, DTYPES[dtype])
-    text.rotary_emb = rotary(config=_TEXT_ENCODER)  # its tables are no weights
+    shapes = dict(_TEXT_ENCODER.shapes())
+    text = Qwen3Decoder(_TEXT_ENCODER, lambda name: filled(torch.empty(shapes[name], dtype=DTYPES[dtype])))
     vae.fold()
     return replace(
         handler.renderer.family,
@@ -110,15 +110,21 @@ def random_family(dtype: str) -> Family:
 def fill(network: nn.Module, dtype: torch.dtype) -> None:
     """Memory for a network on the meta device, with one block of small numbers over and over: as good as random."""
     network.to(dtype).to_empty(device="cpu").requires_grad_(False)
-    block = torch.randn(_BLOCK, generator=torch.Generator().manual_seed(0)).mul_(0.02).to(dtype)
     for name, tensor in network.named_parameters():
         if name.endswith("norm.weight"):
             tensor.fill_(1.0)
-            continue
-        flat = tensor.view(-1)
-        whole = flat.numel() // _BLOCK * _BLOCK
-        flat[:whole].view(-1, _BLOCK).copy_(block.expand(whole // _BLOCK, _BLOCK))
-        flat[whole:] = block[: flat.numel() - whole]
+        else:
+            filled(tensor)
+
+
+def filled(tensor: torch.Tensor) -> torch.Tensor:
+    """``tensor`` itself, full of the block."""
+    block = torch.randn(_BLOCK, generator=torch.Generator().manual_seed(0)).mul_(0.02).to(tensor.dtype)
+    flat = tensor.view(-1)
+    whole = flat.numel() // _BLOCK * _BLOCK
+    flat[:whole].view(-1, _BLOCK).copy_(block.expand(whole // _BLOCK, _BLOCK))
+    flat[whole:] = block[: flat.numel() - whole]
+    return tensor
 
 
 def held_per_stage(family: Family, seconds: float, steps: int, *, offload: bool) -> dict[str, int]:

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from acestep.checkpoints.registry import MODELS
-from acestep.checkpoints.rows import Generation
+from acestep.checkpoints.rows import FIRST
 from acestep.devices import CPU, CUDA, DTYPES
 from acestep.params import GenerationParams
 from acestep.sampling.guidance import AdaptiveProjected
@@ -99,7 +99,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, object]:
 
 def default_choice() -> V1Choice:
     """What a request without wishes gets, granularity aside."""
-    spec = next(spec for spec in MODELS.values() if spec.variant.generation is Generation.FIRST)
+    spec = next(spec for spec in MODELS.values() if spec.variant.generation is FIRST)
     return choose_v1(GenerationParams(inference_steps=None, guidance_scale=None, omega_scale=0.0), spec)[0]
 
 

@@ -24,7 +24,7 @@ from torch.nn.utils import weight_norm
 from transformers import PreTrainedTokenizerFast, Qwen3Model
 
 from acestep.checkpoints.family import Family, find_weights
-from acestep.checkpoints.load import read_json
+from acestep.checkpoints.files import read_json
 from acestep.checkpoints.registry import ModelSpec
 from acestep.cogrun.schema import PROJECT
 from acestep.conditioning.text import END_OF_TEXT
@@ -33,7 +33,7 @@ from acestep.handler import AceStepHandler
 from acestep.params import GenerationConfig, GenerationParams
 from acestep.pieces import latent_frames
 from acestep.planner.plan import Metadata, Plan
-from acestep.render import Rendering
+from acestep.playing import Rendering
 from acestep.request import Request
 from acestep.sampling.noise import item_noise
 

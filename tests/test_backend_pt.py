@@ -12,7 +12,7 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
-from acestep.checkpoints.language import load_language_model
+from acestep.checkpoints.language_transformers import load_language_model
 from acestep.errors import GenerationError, InputError
 from acestep.planner.answers import codes_grammar, planning_grammar, writing_grammar
 from acestep.planner.ask import Ask, Completion, Draws, Sampling

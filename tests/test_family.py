@@ -25,7 +25,7 @@ from acestep.params import GenerationConfig, GenerationParams
 from acestep.pieces import Piece
 from acestep.planner.plan import Metadata, Plan
 from acestep.planning import PlannedBatch
-from acestep.render import Song
+from acestep.playing import Song
 from acestep.request import Request
 from acestep.save import Provenance, save_song
 from acestep.takes import Take

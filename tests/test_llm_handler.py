@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from acestep.checkpoints.registry import EMBEDDED_LANGUAGE_MODEL, LANGUAGE_MODELS, MODELS
-from acestep.checkpoints.rows import Generation
+from acestep.checkpoints.rows import SECOND
 from acestep.cogrun.schema import PROJECT
 from acestep.errors import AceStepError, DeviceError, InputError, NotLoadedError, UnsupportedError, WeightsError
 from acestep.llm_inference import LLMHandler
@@ -162,7 +162,7 @@ def test_a_planner_with_more_tokens_than_embeddings_is_refused(tmp_path: Path) -
 def test_planners_and_models_are_of_one_family() -> None:
     for planner in LANGUAGE_MODELS.values():
         for model in MODELS.values():
-            second = model.variant.generation is Generation.SECOND
+            second = model.variant.generation is SECOND
             if second and planner.embedded == model.embedded:
                 check_pair(planner, model)
                 continue

@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from acestep.checkpoints.load import load_silence, load_strict, read_json
+from acestep.checkpoints.files import read_json
+from acestep.checkpoints.load import load_silence, load_strict
 from acestep.checkpoints.tensors import WeightFiles, weight_files
 from acestep.cogrun.schema import PROJECT
 from acestep.errors import WeightsError

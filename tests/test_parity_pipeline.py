@@ -17,7 +17,7 @@ from acestep.denoise import Denoiser
 from acestep.handler import AceStepHandler
 from acestep.models.config import FULL, WINDOWED
 from acestep.planner.plan import Metadata, Plan
-from acestep.render import Rendering
+from acestep.playing import Rendering
 from acestep.sampling.noise import item_noise
 
 from models_support import assert_close

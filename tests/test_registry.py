@@ -33,7 +33,7 @@ from acestep.checkpoints.registry import (
     row_named,
 )
 from acestep.checkpoints.registry_v1 import DCAE, LYRIC_VOCABULARY, UMT5, VOCODER
-from acestep.checkpoints.rows import Generation, HubFolder, Layout
+from acestep.checkpoints.rows import FIRST, SECOND, HubFolder, Layout
 from acestep.errors import InputError
 from acestep.models.acestep_model import AceStepModel
 from acestep.models.config import AceStepConfig
@@ -85,8 +85,8 @@ def test_a_model_finds_what_it_shares(row: HubFolder) -> None:
     own, *shared = parts_of(row)
     assert own is row
     layouts = {
-        Generation.FIRST: [DCAE, UMT5, VOCODER, LYRIC_VOCABULARY],
-        Generation.SECOND: [AUTOENCODER, QWEN3],
+        FIRST: [DCAE, UMT5, VOCODER, LYRIC_VOCABULARY],
+        SECOND: [AUTOENCODER, QWEN3],
     }
     assert [part.layout for part in shared] == layouts[row.variant.generation]
     assert {part.embedded for part in shared} == {row.embedded}

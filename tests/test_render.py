@@ -16,7 +16,7 @@ from acestep.inference import GenerationConfig, GenerationParams, generate_music
 from acestep.llm_inference import LLMHandler
 from acestep.pieces import Piece, latent_frames
 from acestep.planner.plan import Metadata, Plan
-from acestep.render import Song
+from acestep.playing import Song
 from acestep.request import Request
 from acestep.takes import Take
 from acestep.training.random_tiny import write_family

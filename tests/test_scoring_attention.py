@@ -20,7 +20,7 @@ from acestep.models.config import AceStepConfig
 from acestep.params import GenerationConfig, GenerationParams
 from acestep.pieces import latent_frames
 from acestep.planner.plan import Metadata, Plan
-from acestep.render import Rendering
+from acestep.playing import Rendering
 from acestep.request import Request
 from acestep.sampling.noise import item_noise
 from acestep.scoring import attention as scoring_attention

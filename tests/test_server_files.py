@@ -12,12 +12,12 @@ import pytest
 
 from acestep.checkpoints.files import PACKAGED
 from acestep.errors import InputError, OutputError
-from acestep.server.adapters import check_adapter
+from acestep.places import below
 from acestep.server.checkpoints import Checkpoints, place_of
 from acestep.server.faults import NotHereError, TooLargeError
 from acestep.server.outputs import OutputFolder
-from acestep.server.places import below
 from acestep.server.uploads import Inbox, Uploads
+from acestep.strangers import check_adapter
 
 DAY_S = 24 * 3600.0
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from acestep.checkpoints.language import load_language_model
+from acestep.checkpoints.language_transformers import load_language_model
 from acestep.constants import CODE_RATE, LATENT_CHANNELS, LATENT_RATE
 from acestep.errors import WeightsError
 from acestep.models.config import AceStepConfig

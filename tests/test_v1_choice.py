@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from acestep.checkpoints.registry import MODELS
-from acestep.checkpoints.rows import Generation
+from acestep.checkpoints.rows import FIRST
 from acestep.errors import InputError, UnsupportedError
 from acestep.params import GenerationParams
 from acestep.sampling.solvers import SOLVERS
@@ -17,7 +17,7 @@ from acestep.v1.choice import V1Choice, choose_v1
 from acestep.v1.guidance import GUIDANCE
 from acestep.v1.schedule import grid, picked_grid
 
-SPEC = next(spec for spec in MODELS.values() if spec.variant.generation is Generation.FIRST)
+SPEC = next(spec for spec in MODELS.values() if spec.variant.generation is FIRST)
 SECOND_FAMILY = "it belongs to the ACE-Step 1.5 models"
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import UMT5Config, UMT5EncoderModel
 
 from acestep.checkpoints.registry import MODELS
-from acestep.checkpoints.rows import Generation
+from acestep.checkpoints.rows import FIRST
 from acestep.params import GenerationParams
 from acestep.sampling.noise import item_noise
 from acestep.v1.choice import V1Choice, choose_v1
@@ -26,7 +26,7 @@ CPU = torch.device("cpu")
 PROMPT, LYRICS = (7, 4, 9, 1), (26, 5, 31, 2, 44, 2)
 FRAMES, SEEDS = 6, (3, 4)
 ALL_TRUE, NO_TOKENS = torch.ones(1, 4, dtype=torch.bool), torch.zeros(1, 6, dtype=torch.bool)
-SPEC = next(spec for spec in MODELS.values() if spec.variant.generation is Generation.FIRST)
+SPEC = next(spec for spec in MODELS.values() if spec.variant.generation is FIRST)
 NETWORK_SIZES = {
     "d_model": TINY.text_embedding_dim,
     "d_kv": 6,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from acestep.checkpoints.registry import MODELS
-from acestep.checkpoints.rows import Generation
+from acestep.checkpoints.rows import FIRST
 from acestep.errors import CancelledError, GenerationError
 from acestep.params import GenerationParams
 from acestep.sampling.noise import ItemNoise, item_noise
@@ -26,7 +26,7 @@ from v1_sampling_support import Array, SlowGuidance, SlowSampler, as_latents, sl
 
 CPU = torch.device("cpu")
 FRAMES, STEPS = 6, 10  # 8 steps would count as not given
-SPEC = next(spec for spec in MODELS.values() if spec.variant.generation is Generation.FIRST)
+SPEC = next(spec for spec in MODELS.values() if spec.variant.generation is FIRST)
 LYRICS, OTHER_LYRICS = (26, 5, 31, 2, 44, 2), (26, 5, 12, 2)
 SOLVERS = ("euler", "heun", "pingpong")
 KINDS = ({"guidance_scale": 1.0}, {}, {"cfg_type": "cfg"}, {"guidance_scale_text": 2.0, "guidance_scale_lyric": 1.5})

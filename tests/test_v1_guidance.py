@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from acestep.checkpoints.registry import MODELS
-from acestep.checkpoints.rows import Generation
+from acestep.checkpoints.rows import FIRST
 from acestep.params import GenerationParams
 from acestep.sampling.noise import ItemNoise, item_noise
 from acestep.sampling.sampler import SamplerSettings, sample
@@ -31,7 +31,7 @@ from v1_sampling_support import (
 FRAMES, STEPS = 5, 12
 ROWS, CHANNELS = 16 * FRAMES, 8
 TOLERANCE = 1e-6  # of the largest latent
-SPEC = next(spec for spec in MODELS.values() if spec.variant.generation is Generation.FIRST)
+SPEC = next(spec for spec in MODELS.values() if spec.variant.generation is FIRST)
 KINDS = {
     "none": {"guidance_scale": 1.0},
     "cfg": {"cfg_type": "cfg"},

@@ -18,7 +18,7 @@ from acestep.handler import AceStepHandler
 from acestep.inference import GenerationConfig, GenerationParams, warm_up
 from acestep.output.tags import read_recipe
 from acestep.planner.plan import Plan
-from acestep.render import Rendering, new_songs
+from acestep.playing import Rendering, new_songs
 from acestep.request import Request
 from acestep.v1.length import NATIVE_RATE, SAMPLES_PER_FRAME, drawn_duration, frames_covering
 from acestep.v1.player import V1Player, frames_of, latents_in, v1_frames

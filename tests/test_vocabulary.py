@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
-from acestep.checkpoints.language import load_language_model
+from acestep.checkpoints.language_transformers import load_language_model
 from acestep.errors import InputError, WeightsError
 from acestep.planner.token_mask import TokenMask
 from acestep.planner.vocabulary import AUDIO_CODE, MARKERS, Vocabulary

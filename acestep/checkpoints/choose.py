@@ -31,7 +31,7 @@ from acestep.checkpoints.registry import (
     model_named,
 )
 from acestep.checkpoints.registry_v1 import ADAPTERS
-from acestep.checkpoints.rows import Generation, HubFolder, ModelSpec
+from acestep.checkpoints.rows import HubFolder, ModelSpec
 from acestep.devices import AUTO, CUDA, DTYPES, DeviceFacts, natural_dtype
 from acestep.errors import DeviceMemoryError
 
@@ -131,7 +131,7 @@ def _made_for(adapter: str) -> str:
 
 
 def _planner_for(spec: ModelSpec, facts: DeviceFacts, usable: int) -> HubFolder | None:
-    if spec.variant.generation is Generation.FIRST:
+    if not spec.variant.generation.planned:
         return None
     if spec.embedded:
         return EMBEDDED_LANGUAGE_MODEL

@@ -16,15 +16,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from acestep.checkpoints.files import PACKAGED, WEIGHTS_ENV, search_roots
+from acestep.checkpoints.files import PACKAGED, WEIGHTS_ENV, read_json, search_roots
 from acestep.checkpoints.integrity import Found, State, inspect
-from acestep.checkpoints.load import load_silence, load_strict, read_json
-from acestep.checkpoints.qwen3 import load_qwen3, read_tokenizer
+from acestep.checkpoints.load import load_silence, load_strict
+from acestep.checkpoints.qwen3 import load_decoder, read_tokenizer
 from acestep.checkpoints.registry import ModelSpec, parts_of
 from acestep.checkpoints.rows import HubFolder
 from acestep.checkpoints.tensors import weight_files
 from acestep.conditioning.text import PromptTokenizer, TextEncoder
-from acestep.devices import Placement
+from acestep.devices import CPU, Placement, weight_bytes
 from acestep.errors import WeightsError
 from acestep.models.acestep_model import AceStepModel
 from acestep.models.config import AceStepConfig
@@ -129,7 +129,7 @@ def load_family(
     loaders: dict[str, Callable[[], object]] = {
         "transformer": lambda: _load_transformer(spec, root / spec.folder, dtype),
         VAE: lambda: _load_vae(root / spec.vae, dtype),
-        TEXT_ENCODER: lambda: TextEncoder(load_qwen3(root / spec.text_encoder, dtype)).eval(),
+        TEXT_ENCODER: lambda: _load_text(root / spec.text_encoder, dtype),
         TOKENIZER: lambda: PromptTokenizer(read_tokenizer(root / spec.text_encoder)),
         "silence": lambda: load_silence(root / spec.folder),
     }
@@ -151,15 +151,14 @@ def load_all(loaders: Mapping[str, Callable[[], object]], report: Report | None)
             problems.append(str(error))
             continue
         if report is not None and isinstance(parts[role], nn.Module):
-            size = sum(parameter.nbytes for parameter in parts[role].parameters())
-            report(role, time.perf_counter() - start, size)
+            report(role, time.perf_counter() - start, weight_bytes(parts[role]))
     if problems:
         raise WeightsError(" ".join(dict.fromkeys(problems)))
     return parts
 
 
 def _check_vocabulary(encoder: TextEncoder, tokenizer: PromptTokenizer) -> None:
-    rows = encoder.network.get_input_embeddings().weight.shape[0]
+    rows = encoder.network.sizes.vocab_size
     if tokenizer.size > rows:
         raise WeightsError(
             f"Model not loaded: the tokenizer has {tokenizer.size} tokens, the text encoder only {rows} embeddings."
@@ -184,6 +183,10 @@ def _compare_training(spec: ModelSpec, folder: Path, *, distilled: bool) -> None
         logger.warning(
             "%s says is_turbo=%s, but %s is run %s guidance.", folder / "config.json", says, spec.name, run
         )
+
+
+def _load_text(folder: Path, dtype: torch.dtype) -> TextEncoder:
+    return TextEncoder(load_decoder(folder, dtype, torch.device(CPU), answers=False)).eval()
 
 
 def _load_vae(folder: Path, dtype: torch.dtype) -> Oobleck:

@@ -1,7 +1,7 @@
 """Which files make a folder of weights, and where such folders are.
 
 In: a ``Layout`` and the names that exist, on the hub or on disk. Out: the names that are needed, those that are
-missing, the paths where things belong. Refuses to know what is in the files and how they travel.
+missing, the paths where things belong; JSON objects. Refuses to know what else is in the files and how they travel.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from acestep.checkpoints.rows import HubFolder, Layout
+from acestep.errors import WeightsError
 
 WEIGHTS_ENV = "ACESTEP_WEIGHTS"
 _DOWNLOADS = ".downloads"
@@ -87,6 +88,23 @@ def missing(layout: Layout, folder: Path) -> list[str]:
         return [*lacking, single]
     shards = _shards(folder / index)
     return [*lacking, *([index] if shards is None else sorted(shards - names))]
+
+
+def read_json(path: Path) -> dict[str, object]:
+    """A JSON object from a weights folder.
+
+    Raises:
+        WeightsError: missing or not a JSON object.
+    """
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise WeightsError(f"Model not loaded: cannot read {path} ({error.strerror}).") from error
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(f"Model not loaded: {path} is not JSON ({error}).") from error
+    if not isinstance(raw, dict):
+        raise WeightsError(f"Model not loaded: {path} is not a JSON object.")
+    return raw
 
 
 def read_index(path: Path) -> dict[str, str]:

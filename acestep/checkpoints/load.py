@@ -7,7 +7,6 @@ Refuses to know model names, the hub and tasks. Never unpickles code.
 from __future__ import annotations
 
 import fnmatch
-import json
 import math
 import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -115,23 +114,6 @@ def load_silence(folder: Path) -> Tensor:
     if not isinstance(stored, Tensor) or stored.dim() != 3:
         raise WeightsError(f"Model not loaded: {published} does not hold one [1, channels, frames] tensor.")
     return _checked_silence(stored.transpose(1, 2), published)  # [1, C, frames] -> [1, frames, C]
-
-
-def read_json(path: Path) -> dict[str, object]:
-    """A JSON object from a weights folder.
-
-    Raises:
-        WeightsError: missing or not a JSON object.
-    """
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise WeightsError(f"Model not loaded: cannot read {path} ({error.strerror}).") from error
-    except (ValueError, RecursionError) as error:
-        raise WeightsError(f"Model not loaded: {path} is not JSON ({error}).") from error
-    if not isinstance(raw, dict):
-        raise WeightsError(f"Model not loaded: {path} is not a JSON object.")
-    return raw
 
 
 def _only_tensor(path: Path) -> Tensor:

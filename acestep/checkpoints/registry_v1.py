@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from acestep.checkpoints.rows import Generation, HubFolder, Layout, ModelSpec, Scale, Variant
+from acestep.checkpoints.rows import FIRST, HubFolder, Layout, ModelSpec, Scale, Variant
 from acestep.tasks import FIRST_TASKS
 
 _CONFIG = ("config.json",)
@@ -25,14 +25,14 @@ LYRIC_VOCABULARY = Layout("", "", ((LYRICS_FILE,),))
 _GB = 1_000_000_000
 SCALE_V1 = Scale(3_305_659_264, memory=16 * _GB, memory_offloaded=8 * _GB)
 _V1 = Variant(
-    60,
-    200,
-    False,
-    15.0,
-    3.0,
-    tuple(FIRST_TASKS),
+    steps=60,
+    steps_max=200,
+    steps_cut=False,
+    guidance=15.0,
+    shift=3.0,
+    tasks=tuple(FIRST_TASKS),
     steps_advised=(20, 100),
-    generation=Generation.FIRST,
+    generation=FIRST,
     longest_s=240.0,
 )
 _NAME, _TINY = "v1-3.5B", "tiny-v1"

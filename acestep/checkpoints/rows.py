@@ -6,16 +6,37 @@ In: values. Out: frozen rows that compare and hash. Refuses to know any model by
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 
 from acestep.constants import DURATION_MAX_S
 
 
-class Generation(Enum):
-    """A generation of ACE-Step: models of one are loaded and played alike; the value is how people call it."""
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """A generation of ACE-Step: models of one are loaded and played alike, and can be told the same.
 
-    FIRST = "ACE-Step v1"
-    SECOND = "ACE-Step 1.5"
+    Attributes:
+        name: as people call it.
+        planned: a planner writes words and semantic codes for it.
+        separates: some of its models take recordings apart.
+        corrects: its velocities can be corrected in wavelet bands.
+        hears_reference: a recording can set the timbre.
+        hears_metadata: tempo, key and meter can be told.
+        takes_adapters: LoRAs act on it.
+    """
+
+    name: str
+    planned: bool = False
+    separates: bool = False
+    corrects: bool = False
+    hears_reference: bool = False
+    hears_metadata: bool = False
+    takes_adapters: bool = False
+
+
+FIRST = Generation("ACE-Step v1", takes_adapters=True)
+SECOND = Generation(
+    "ACE-Step 1.5", planned=True, separates=True, corrects=True, hears_reference=True, hears_metadata=True
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +62,7 @@ class Variant:
     shift: float
     tasks: tuple[str, ...]
     steps_advised: tuple[int, int] | None = None
-    generation: Generation = Generation.SECOND
+    generation: Generation = SECOND
     longest_s: float = DURATION_MAX_S
 
 

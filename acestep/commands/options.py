@@ -146,7 +146,6 @@ def planner_of(arguments: argparse.Namespace) -> str | None:
         UnsupportedError: one is named for a model that has none.
     """
     from acestep.checkpoints.choose import choose, planner_named
-    from acestep.checkpoints.rows import Generation
     from acestep.devices import device_facts
     from acestep.planner.engines import ENGINES
 
@@ -154,7 +153,7 @@ def planner_of(arguments: argparse.Namespace) -> str | None:
         raise InputError.unknown("backend", arguments.backend, ENGINES)
     choice = choose(getattr(arguments, "model", AUTO), device_facts(arguments.device))
     row = planner_named(arguments.lm, choice.language_model)
-    if row is not None and choice.model.variant.generation is Generation.FIRST:
+    if row is not None and not choice.model.variant.generation.planned:
         from acestep.planning import check_pair
 
         check_pair(row, choice.model)

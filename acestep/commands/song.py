@@ -21,9 +21,8 @@ from acestep.commands.judging import add_judging, chosen, is_judged, timed_texts
 from acestep.commands.names import naming
 from acestep.commands.signing import add_signing, credentials_of
 from acestep.commands.v1 import add_v1, v1_of
-from acestep.constants import SAMPLE_RATE, SEED_MAX
+from acestep.constants import CD_RATE, SAMPLE_RATE, SEED_MAX
 from acestep.errors import InputError
-from acestep.output.formats import CD_RATE
 from acestep.tasks import EXTRACTION
 from acestep.terminal import print_json
 

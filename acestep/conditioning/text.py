@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from acestep.constants import CAPTION_TOKENS_MAX, LYRICS_TOKENS_MAX
 from acestep.errors import InputError, WeightsError
+from acestep.models.qwen3 import Pieces, Qwen3Decoder
 from acestep.scoring.timestamps import token_texts
 
 END_OF_TEXT = "<|endoftext|>"
@@ -27,6 +28,20 @@ class PromptTokens:
     lyric: tuple[int, ...]
 
 
+def made_plain(tokenizer: Tokenizer, end: str, reader: str) -> int:
+    """Id of the token ``end``; from now on the tokenizer neither cuts nor pads, for too long a prompt is an error.
+
+    Raises:
+        WeightsError: the tokenizer of ``reader`` has no such token.
+    """
+    number = tokenizer.token_to_id(end)
+    if number is None:
+        raise WeightsError(f"The tokenizer of the {reader} has no {end} token.")
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return number
+
+
 class PromptTokenizer:
     """Turns prompts into ids as the published tokenizer does, but never reads a control token out of user text.
 
@@ -38,14 +53,9 @@ class PromptTokenizer:
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        end = tokenizer.token_to_id(END_OF_TEXT)
-        if end is None:
-            raise WeightsError(f"The tokenizer of the text encoder has no {END_OF_TEXT} token.")
-        tokenizer.no_truncation()  # exported tokenizers may carry both; too long a prompt must be an error
-        tokenizer.no_padding()
+        self._end = made_plain(tokenizer, END_OF_TEXT, "text encoder")
         tokenizer.encode_special_tokens = True  # "<|...|>" typed by a user is plain text
         self._tokenizer = tokenizer
-        self._end = end
 
     @property
     def size(self) -> int:
@@ -84,24 +94,20 @@ def _check_length(field: str, ids: Sequence[int], most: int) -> None:
 
 
 class TextEncoder(nn.Module):
-    """The two uses of the text network.
+    """The two uses of the text network."""
 
-    Args:
-        network: a transformers decoder whose forward takes ``input_ids`` and returns ``last_hidden_state``.
-    """
-
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: Qwen3Decoder) -> None:
         super().__init__()
         self.network = network
 
     def caption_states(self, ids: Sequence[int]) -> Tensor:
         """Last hidden states of the text prompt, ``[1, L, D]``."""
-        return self.network(input_ids=self._batch(ids), use_cache=False).last_hidden_state
+        cache = self.network.new_cache(1, len(ids))
+        return self.network(self._tensor(ids), Pieces([0], [0], [len(ids)], cache.keys), cache)[None]
 
     def lyric_states(self, ids: Sequence[int]) -> Tensor:
         """Rows of the embedding table, no context, ``[1, L, D]``."""
-        return self.network.get_input_embeddings()(self._batch(ids))
+        return self.network.table(self._tensor(ids))[None]
 
-    def _batch(self, ids: Sequence[int]) -> Tensor:
-        device = self.network.get_input_embeddings().weight.device
-        return torch.tensor([ids], dtype=torch.long, device=device)  # [1, L]
+    def _tensor(self, ids: Sequence[int]) -> Tensor:
+        return torch.tensor(ids, dtype=torch.long, device=self.network.norm.device)  # [L]

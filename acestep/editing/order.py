@@ -7,11 +7,12 @@ In: ``GenerationParams`` and the row of the task. Out: a frozen ``EditOrder``. W
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from acestep.constants import DURATION_MAX_S, INSTRUMENTAL_LYRICS, TRACK_NAMES
 from acestep.errors import InputError, UnsupportedError, shown
 from acestep.params import GenerationParams
+from acestep.planner.plan import Plan
 from acestep.tasks import Region, Task, is_own
 
 MATCHING = "matching"  # an accompaniment in the style the caption says, or the voice suggests
@@ -42,6 +43,10 @@ class FlowEdit:
     start: float
     stop: float
     averages: int
+
+    def in_own_words(self, plan: Plan) -> Plan:
+        """The recording on paper, where ``plan`` is the new song on paper."""
+        return replace(plan, caption=self.source.caption, lyrics=self.source.lyrics)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,6 +27,7 @@ from acestep.models.layers import (
     SelfAttention,
     attend,
     padding_bias,
+    unit_rows,
     zero_beyond,
 )
 
@@ -126,7 +127,7 @@ class DiTLayer(nn.Module):
         self.cross_attn = CrossAttention(config)
         self.mlp_norm = RMSNorm(width, eps)
         self.mlp = FeedForward(config)
-        self.scale_shift_table = nn.Parameter(torch.randn(1, 6, width) / width**0.5)
+        self.scale_shift_table = unit_rows(1, 6, width)
 
     def forward(self, x: Tensor, step: LayerStep, layout: Layout) -> Tensor:
         x = self.mix_tokens(x, step, layout)
@@ -166,7 +167,7 @@ class DiT(nn.Module):
         self.condition_embedder = nn.Linear(config.encoder_width, width)
         self.layers = nn.ModuleList(DiTLayer(config, layer) for layer in range(config.num_hidden_layers))
         self.norm_out = RMSNorm(width, config.rms_norm_eps)
-        self.scale_shift_table = nn.Parameter(torch.randn(1, 2, width) / width**0.5)
+        self.scale_shift_table = unit_rows(1, 2, width)
 
     def cross_attention_cache(self, encoder_states: Tensor) -> CrossCache:
         """Keys and values of ``encoder_states`` [B, L, E] for every layer: once per song, not once per step."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from acestep.models.config import AceStepConfig
-from acestep.models.layers import EncoderStack
+from acestep.models.layers import EncoderStack, unit_rows
 
 
 class LyricEncoder(EncoderStack):
@@ -33,7 +33,7 @@ class TimbreEncoder(EncoderStack):
 
     def __init__(self, config: AceStepConfig) -> None:
         super().__init__(config, config.timbre_hidden_dim, config.num_timbre_encoder_hidden_layers)
-        self.special_token = nn.Parameter(torch.randn(1, 1, config.hidden_size) / config.hidden_size**0.5)
+        self.special_token = unit_rows(1, 1, config.hidden_size)
 
     def forward(self, latents: Tensor) -> Tensor:
         """Encode reference ``latents`` [N, T, C] to [N, E]."""

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from acestep.models.config import AceStepConfig
-from acestep.models.layers import EncoderStack
+from acestep.models.layers import EncoderStack, unit_rows
 
 
 class FiniteScalarQuantizer(nn.Module):
@@ -64,7 +64,7 @@ class AttentionPooler(EncoderStack):
 
     def __init__(self, config: AceStepConfig) -> None:
         super().__init__(config, config.hidden_size, config.num_attention_pooler_hidden_layers)
-        self.special_token = nn.Parameter(torch.randn(1, 1, config.hidden_size) / config.hidden_size**0.5)
+        self.special_token = unit_rows(1, 1, config.hidden_size)
 
     def forward(self, groups: Tensor) -> Tensor:
         """Pool ``groups`` [B, K, frames, D] to [B, K, D]."""
@@ -97,9 +97,7 @@ class AudioDetokenizer(EncoderStack):
 
     def __init__(self, config: AceStepConfig) -> None:
         super().__init__(config, config.hidden_size, config.num_attention_pooler_hidden_layers)
-        self.special_tokens = nn.Parameter(
-            torch.randn(1, config.pool_window_size, config.hidden_size) / config.hidden_size**0.5
-        )
+        self.special_tokens = unit_rows(1, config.pool_window_size, config.hidden_size)
         self.proj_out = nn.Linear(config.hidden_size, config.audio_acoustic_hidden_dim)
 
     def forward(self, quantized: Tensor) -> Tensor:

@@ -23,6 +23,15 @@ from acestep.models.config import AceStepConfig
 QUERY_BLOCK = 64  # queries that share one stretch of keys in windowed attention
 
 
+def unit_rows(*shape: int) -> nn.Parameter:
+    """A parameter of random rows of about unit length.
+
+    On the meta device, where nobody sees them, nothing is drawn: arithmetic there takes a second to import.
+    """
+    rows = torch.empty(shape)
+    return nn.Parameter(rows if rows.is_meta else torch.randn(shape) / shape[-1] ** 0.5)
+
+
 class RMSNorm(nn.Module):
     """x / rms(x) over the last axis in fp32, cast back to the type of x, and only then times the weight (Qwen3)."""
 

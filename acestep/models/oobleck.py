@@ -21,9 +21,9 @@ from acestep.models.oobleck_layers import (
     DecoderBlock,
     EncoderBlock,
     Snake,
-    WeightNormConv,
     conv,
     first_conv,
+    folded,
     last_conv,
 )
 from acestep.models.vae_config import (
@@ -146,10 +146,7 @@ class Oobleck(nn.Module):
 
     def fold(self) -> Oobleck:
         """After loading: store what weight norm and Snake make of their parameters, and free those."""
-        for module in self.modules():
-            if isinstance(module, (Snake, WeightNormConv)):
-                module.fold()
-        return self
+        return folded(self)
 
     def moments(self, audio: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and raw scale, ``[B, C, T]`` each, of the latents' distribution with deviation softplus(scale) + 1e-4.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from acestep.models.vae_config import EDGE_KERNEL, RESIDUAL_DILATIONS, RESIDUAL_KERNEL, OobleckConfig
 
 BETA_FLOOR = 1e-9
+Network = TypeVar("Network", bound=nn.Module)
 
 
 class Snake(nn.Module):
@@ -89,7 +91,18 @@ class WeightNormConv(nn.Module):
         return self._function(x, self._weight(), self.bias)
 
 
+def folded(network: Network) -> Network:
+    """``network`` itself; its weight-normed convolutions and curves now store what they make of their parameters."""
+    for module in network.modules():
+        if isinstance(module, (Snake, WeightNormConv)):
+            module.fold()
+    return network
+
+
 def _norm(direction: Tensor) -> Tensor:
+    """``[C, 1, 1]``; on the meta device without arithmetic, which takes a second to import there."""
+    if direction.is_meta:
+        return direction.new_empty(len(direction), 1, 1)
     return torch.linalg.vector_norm(direction, dim=(1, 2), keepdim=True)
 
 

@@ -13,10 +13,9 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
-from acestep.constants import SAMPLE_RATE
+from acestep.constants import CD_RATE, SAMPLE_RATE
 from acestep.errors import InputError, UnsupportedError, shown
 
-CD_RATE = 44_100
 ANY_RATE = (CD_RATE, SAMPLE_RATE)
 
 

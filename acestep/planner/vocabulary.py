@@ -16,7 +16,7 @@ from typing import TypeGuard
 from tokenizers import Tokenizer
 from tokenizers.models import BPE
 
-from acestep.checkpoints.load import read_json
+from acestep.checkpoints.files import read_json
 from acestep.errors import InputError, WeightsError
 from acestep.planner.chain import END_OF_TURN, END_THINK, THINK
 from acestep.planner.token_mask import byte_pieces

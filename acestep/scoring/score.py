@@ -19,8 +19,9 @@ from acestep.llm_inference import LLMHandler
 from acestep.output.scrub import scrubbed
 from acestep.pieces import latent_frames
 from acestep.planner.plan import Sheet
+from acestep.playing import Rendering
 from acestep.progress import Progress, unwatched
-from acestep.render import Renderer, Rendering
+from acestep.render import Renderer
 from acestep.request import Request
 from acestep.scoring.alignment import Alignment, align
 from acestep.scoring.attention import LyricAttention

@@ -31,7 +31,6 @@ from acestep.params import GenerationConfig, GenerationParams
 from acestep.planning import check_pair
 from acestep.recordings import LONG
 from acestep.request import Request
-from acestep.server.adapters import check_adapter
 from acestep.server.checkpoints import Checkpoints
 from acestep.server.engine import Cast, Machine
 from acestep.server.faults import NotHereError
@@ -40,6 +39,7 @@ from acestep.server.mapping import Said, decoded, understood
 from acestep.server.outputs import OutputFolder
 from acestep.server.uploads import Inbox
 from acestep.server.upstream import grown, grows_by_region, translated
+from acestep.strangers import check_adapter
 from acestep.tasks import Task, effective_task, task_named
 
 FULL_WIDTH, HALF_WIDTH = "float32", "bfloat16"

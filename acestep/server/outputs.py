@@ -29,8 +29,8 @@ from acestep.cog_output import disk_faults
 from acestep.errors import InputError, OutputError, shown
 from acestep.output.formats import FORMATS
 from acestep.output.writer import check_writable, move_file, write_text
+from acestep.places import below
 from acestep.server.faults import NotHereError
-from acestep.server.places import below
 
 BUNDLE = ".zip"
 MEDIA_TYPES = {BUNDLE: "application/zip"} | {row.extension: row.mime for row in reversed(FORMATS.values())}

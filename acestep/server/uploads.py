@@ -22,8 +22,8 @@ from acestep.cog_output import disk_faults
 from acestep.errors import InputError, shown
 from acestep.net.data_uri import MIB
 from acestep.net.fetch import FetchLimits, fetch
+from acestep.places import is_below
 from acestep.server.faults import NotHereError, TooLargeError
-from acestep.server.places import is_below
 from acestep.server.room import Slots
 
 _ID = re.compile(r"upload-[0-9a-f]{32}")

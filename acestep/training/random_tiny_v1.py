@@ -22,7 +22,7 @@ from torch import Generator, Tensor, nn
 from transformers import UMT5Config, UMT5EncoderModel
 
 from acestep.checkpoints.registry import MODELS
-from acestep.checkpoints.rows import Generation, ModelSpec
+from acestep.checkpoints.rows import FIRST, ModelSpec
 from acestep.checkpoints.tensors import WeightFiles, read_contents
 from acestep.constants import AUDIO_CHANNELS
 from acestep.models.oobleck_layers import WeightNormConv
@@ -102,7 +102,7 @@ _LINEAR = 1e-3  # of a usual size, where tanh does nothing
 
 def embedded_model() -> ModelSpec:
     """The registry row of what is made here."""
-    rows = (row for row in MODELS.values() if row.embedded and row.variant.generation is Generation.FIRST)
+    rows = (row for row in MODELS.values() if row.embedded and row.variant.generation is FIRST)
     return next(rows)
 
 

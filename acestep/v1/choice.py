@@ -54,6 +54,7 @@ _GUIDING = (
     "use_erg_lyric",
     "use_erg_diffusion",
 )
+COMPARED_WITHOUT = (*_GUIDING, "omega_scale")  # fields of what ``V1Choice.comparing`` takes away
 _DOUBLE_SCALES = ("guidance_scale_text", "guidance_scale_lyric")
 _SECOND_FAMILY_ONLY = (
     "shift",

@@ -29,7 +29,7 @@ from acestep.v1.vocoder import Vocoder
 if TYPE_CHECKING:
     from diffusers import AutoencoderDC
 
-SAMPLE_RATE, HOP = NATIVE_RATE, SAMPLES_PER_FRAME  # Hz; samples per latent frame
+HOP = SAMPLES_PER_FRAME
 LATENT_CHANNELS = 8
 COMPRESSION = 8  # of the autoencoder, over bands as over time
 MEL_BANDS = LATENT_HEIGHT * COMPRESSION
@@ -66,7 +66,7 @@ class MusicCodec(nn.Module):
     @property
     def sample_rate(self) -> int:
         """Hz."""
-        return SAMPLE_RATE
+        return NATIVE_RATE
 
     @property
     def hop(self) -> int:
@@ -76,7 +76,7 @@ class MusicCodec(nn.Module):
     @property
     def frame_rate(self) -> float:
         """Latent frames per second."""
-        return SAMPLE_RATE / HOP
+        return NATIVE_RATE / HOP
 
     @torch.no_grad()
     def decode(self, latents: Tensor, *, window_frames: int | None = None, on_chunk: OnChunk | None = None) -> Tensor:
@@ -246,7 +246,7 @@ def _check_fit(dcae: AutoencoderDC, vocoder: Vocoder) -> None:
         "latent channels of the autoencoder": (outside.latent_channels, LATENT_CHANNELS),
         "compression of the encoder": (2 ** (len(outside.encoder_block_out_channels) - 1), COMPRESSION),
         "compression of the decoder": (2 ** (len(outside.decoder_block_out_channels) - 1), COMPRESSION),
-        "sampling_rate of the vocoder": (inside.sampling_rate, SAMPLE_RATE),
+        "sampling_rate of the vocoder": (inside.sampling_rate, NATIVE_RATE),
         "hop_length of the vocoder": (inside.hop_length, HOP // COMPRESSION),
         "n_mels of the vocoder": (inside.n_mels, MEL_BANDS),
     }

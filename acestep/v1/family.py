@@ -14,6 +14,7 @@ from torch import nn
 
 from acestep.checkpoints.family import TEXT_ENCODER, TOKENIZER, VAE, Report, load_all, naming_the_remedy
 from acestep.checkpoints.integrity import inspect
+from acestep.checkpoints.registry_v1 import LYRICS_FILE
 from acestep.checkpoints.rows import ModelSpec
 from acestep.devices import Placement
 from acestep.errors import WeightsError
@@ -24,7 +25,6 @@ from acestep.v1.text import TagEncoder, TagTokenizer
 from acestep.v1.transformer import Transformer
 
 _TRANSFORMER, LYRIC_TOKENIZER = "transformer", "lyric tokenizer"  # roles beside those of the other generation
-_LYRIC_VOCABULARY = "vocab.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ def load_v1_family(
         TOKENIZER: lambda: read_tag_tokenizer(text_encoder),
         VAE: lambda: load_codec(root / spec.vae, vocoder, codec_dtype),
         _TRANSFORMER: lambda: load_transformer(transformer, placement.dtype),
-        LYRIC_TOKENIZER: lambda: LyricTokenizer.load(lyrics / _LYRIC_VOCABULARY),
+        LYRIC_TOKENIZER: lambda: LyricTokenizer.load(lyrics / LYRICS_FILE),
     }
     with naming_the_remedy(spec):
         parts = dict(shared or {})

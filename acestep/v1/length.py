@@ -8,7 +8,9 @@ from __future__ import annotations
 import math
 from random import Random
 
-NATIVE_RATE = 44_100  # Hz
+from acestep.constants import CD_RATE
+
+NATIVE_RATE = CD_RATE
 SAMPLES_PER_FRAME = 4096
 DRAWN_S = (30.0, 240.0)
 

@@ -17,7 +17,8 @@ from tokenizers import Tokenizer
 from transformers import UMT5Config, UMT5EncoderModel
 
 from acestep.checkpoints.family import load_all, naming_file, read_config
-from acestep.checkpoints.load import load_strict, read_json
+from acestep.checkpoints.files import read_json
+from acestep.checkpoints.load import load_strict
 from acestep.checkpoints.tensors import weight_files
 from acestep.errors import UnsupportedError, WeightsError
 from acestep.v1.codec import MusicCodec

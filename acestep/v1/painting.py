@@ -21,8 +21,8 @@ from acestep.editing.canvas import Canvas, Pass, passes
 from acestep.painting import join
 from acestep.pieces import Ground, Piece
 from acestep.planner.plan import Plan
+from acestep.playing import Song
 from acestep.progress import HEARD_SHARE, Progress, part
-from acestep.render import Song
 from acestep.request import Request
 from acestep.takes import Kept, Performance, Take, laid_out
 from acestep.v1.length import NATIVE_RATE, SAMPLES_PER_FRAME

@@ -8,7 +8,6 @@ Refuses to know files, formats and doors.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
@@ -17,13 +16,12 @@ from torch import Tensor
 
 from acestep.checkpoints.files import weights_root
 from acestep.devices import Residency
-from acestep.editing.order import FlowEdit
 from acestep.errors import GenerationError, UnsupportedError
 from acestep.meters import Meters
 from acestep.pieces import Piece
 from acestep.planner.plan import Plan
+from acestep.playing import CONDITIONED, DECODED, DENOISED, STARTED, Player, Rendering, Song, between, new_songs
 from acestep.progress import Progress, by_chunk, unwatched
-from acestep.render import CONDITIONED, DECODED, DENOISED, STARTED, Rendering, Song, between, new_songs
 from acestep.request import Request
 from acestep.v1.adapter_files import Fetching, provide_adapter
 from acestep.v1.adapter_source import AdapterOrder
@@ -42,7 +40,7 @@ from acestep.v1.transformer import DEAD
 FRAME_WIDTH = LATENT_CHANNELS * LATENT_HEIGHT
 
 
-class V1Player:
+class V1Player(Player):
     """Plays pieces on one family of networks.
 
     Args:
@@ -50,26 +48,15 @@ class V1Player:
         residency: which of them are on the device; None is all of them, all the time.
 
     Attributes:
-        busy: True while it plays or listens.
         reader: what it can be told.
     """
 
     def __init__(self, family: V1Family, residency: Residency | None = None) -> None:
+        device = family.placement.device
+        super().__init__(device, residency or Residency(family.networks, device))
         self.family = family
-        self.busy = False
-        self._device = family.placement.device
-        self._residency = residency or Residency(family.networks, self._device)
         self.reader = V1Reader(family.spec, family.tag_tokenizer, family.lyric_tokenizer)
         self._adapters = Adapters(family.transformer, dead=DEAD)
-
-    @property
-    def offloads(self) -> bool:
-        """Whether one network at a time is on the device."""
-        return self._residency.offload
-
-    def meters(self) -> Meters:
-        """New meters for a run of one or more batches."""
-        return Meters(self._device)
 
     def adapt(self, order: AdapterOrder | None, progress: Progress | None = None) -> Merged | None:
         """Play with this adapter from now on, fetched if it is not here, or with none.
@@ -139,15 +126,6 @@ class V1Player:
         """Nothing per song: which heads of this generation follow the lyrics was never published."""
         return iter([None] * len(songs))
 
-    @contextmanager
-    def _at_work(self) -> Iterator[None]:
-        """Busy within the block, and after it whatever it was before."""
-        before, self.busy = self.busy, True
-        try:
-            yield
-        finally:
-            self.busy = before
-
     @torch.inference_mode()
     def _play(self, request: Request, pieces: tuple[Piece, ...], report: Progress, meters: Meters) -> Rendering:
         words = [self.reader.read(piece.plan, request.lyric_detection) for piece in pieces]
@@ -195,7 +173,7 @@ class V1Player:
             return None
         latents = torch.cat([latents_in(piece.ground.latents) for piece in pieces]).to(self._device)
         if edit.flow is not None:
-            own = _in_its_own_words(pieces[0].plan, edit.flow)
+            own = edit.flow.in_own_words(pieces[0].plan)
             contexts = self._contexts(choice, self.reader.read(own, request.lyric_detection), is_edit=True)
             return Described(latents, contexts, edit.flow.start, edit.flow.stop, edit.flow.averages)
         if not request.task.keeps_outside:
@@ -250,10 +228,6 @@ def frames_of(latents: Tensor) -> Tensor:
 def latents_in(frames: Tensor) -> Tensor:
     """Frames ``[B, F, 128]`` as latents ``[B, 8, 16, F]``; the inverse of ``frames_of``."""
     return frames.transpose(1, 2).unflatten(1, (LATENT_CHANNELS, LATENT_HEIGHT))
-
-
-def _in_its_own_words(plan: Plan, flow: FlowEdit) -> Plan:
-    return replace(plan, caption=flow.source.caption, lyrics=flow.source.lyrics)
 
 
 def _share_of(report: Progress, index: int, count: int, low: float = 0.0, high: float = 1.0) -> Progress:

@@ -18,8 +18,8 @@ from acestep.editing.canvas import lay_out
 from acestep.editing.mixing import mixed
 from acestep.pieces import Ground, Piece
 from acestep.planner.plan import Plan
+from acestep.playing import Rendering, Song, new_songs
 from acestep.progress import HEARD_SHARE, Progress, part
-from acestep.render import Rendering, Song, new_songs
 from acestep.request import Request
 from acestep.takes import Ceiling, Performance, Take
 from acestep.tasks import Source

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
+from acestep.conditioning.text import made_plain
 from acestep.constants import CAPTION_TOKENS_MAX
 from acestep.errors import InputError, WeightsError
 from acestep.v1.layers import WEAKENED
@@ -30,17 +31,12 @@ class TagTokenizer:
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        end = tokenizer.token_to_id(END)
-        if end is None:
-            raise WeightsError(f"The tokenizer of the tags has no {END} token.")
-        tokenizer.no_truncation()  # exported tokenizers may carry both; too long a prompt must be an error
-        tokenizer.no_padding()
+        self._end = made_plain(tokenizer, END, "tags")
         added = tokenizer.get_added_tokens_decoder()
         self._control = {
             id_: token.content for id_, token in added.items() if token.special and token.content != UNKNOWN
         }
         self._tokenizer = tokenizer
-        self._end = end
 
     @property
     def size(self) -> int:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from acestep.models.oobleck import TILE_BYTES, Tiling, run_tiled
-from acestep.models.oobleck_layers import WeightNormConv, conv, upsampling_conv
+from acestep.models.oobleck_layers import conv, folded, upsampling_conv
 from acestep.v1.mel import LogMel
 from acestep.v1.vocoder_config import VocoderConfig
 from acestep.v1.vocoder_layers import ChannelNorm, ConvNeXtBlock, ResidualStack, silu_of_own, upsampled
@@ -98,10 +98,7 @@ class Vocoder(nn.Module):
 
     def fold(self) -> Vocoder:
         """After loading: store what weight norm makes of its two parameters, and free those."""
-        for module in self.modules():
-            if isinstance(module, WeightNormConv):
-                module.fold()
-        return self
+        return folded(self)
 
     def log_mel(self, waveform: Tensor) -> Tensor:
         """What the vocoder inverts: ``[B, S]``, S a whole number of hops, to natural logarithms ``[B, mels, M]``."""

@@ -16,7 +16,7 @@ from acestep.devices import Residency, free_cache, weight_bytes
 from acestep.errors import DeviceMemoryError
 from acestep.handler import AceStepHandler
 from acestep.memory import ALLOCATED, PeakMeter, out_of_memory_explained
-from acestep.render import Rendering
+from acestep.playing import Rendering
 
 MB = 1 << 20
 GRAIN = 512  # bytes the allocator rounds a tensor up to

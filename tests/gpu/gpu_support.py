@@ -18,7 +18,7 @@ from acestep.devices import CPU, CUDA, device_facts, natural_dtype
 from acestep.handler import AceStepHandler
 from acestep.params import GenerationConfig, GenerationParams
 from acestep.planner.plan import Plan
-from acestep.render import Rendering
+from acestep.playing import Rendering
 from acestep.request import Request
 
 PROJECT = Path(__file__).resolve().parents[2]

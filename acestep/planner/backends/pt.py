@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, Qwen3ForCausalLM
 
-from acestep.checkpoints.language import load_language_model
+from acestep.checkpoints.language_transformers import load_language_model
 from acestep.planner.ask import Ask, Completion, Heard, Scored
 from acestep.planner.backends.answer import Answer, check_length, refuse_too_long
 from acestep.planner.backends.judging import NOTHING_SCORED, behind_each, judged

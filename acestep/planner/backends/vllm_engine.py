@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 from transformers import Qwen3Config
 
-from acestep.checkpoints.language import load_language_model
+from acestep.checkpoints.language_transformers import load_language_model
 from acestep.devices import CPU, device_facts
 from acestep.errors import DeviceMemoryError, UnsupportedError
 from acestep.planner.backends.vllm_processor import Desk

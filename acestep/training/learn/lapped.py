@@ -35,12 +35,13 @@ def lapped_basis(size: int) -> Tensor:
 
 
 @torch.no_grad()
-def start_as_transform(vae: Oobleck, audio: Tensor) -> None:
+def start_as_transform(vae: Oobleck, audio: Tensor, free: int = 0) -> None:
     """Initialise ``vae``.
 
     Args:
         vae: fresh, with ``outer_stride`` > 1; base widths ``audio_channels * outer_stride``; both halves as wide.
         audio: ``[B, 2, S]``, enough of it to estimate the covariance of a latent frame (a minute and more).
+        free: so many latent channels, the first ones, begin without a meaning.
     """
     _quieten(vae)
     kept = _outer(vae, audio)  # [B, W, S / k]
@@ -50,7 +51,7 @@ def start_as_transform(vae: Oobleck, audio: Tensor) -> None:
         downs, ups, pairwise(vae.config.encoder_widths), vae.config.downsampling_ratios, strict=True
     ):
         kept = _level(down, up, kept, width_in, width_out, stride)
-    _components(vae, kept)
+    _components(vae, kept, free)
 
 
 @torch.no_grad()
@@ -100,21 +101,22 @@ def _level(down: WeightNormConv, up: WeightNormConv, x: Tensor, width_in: int, w
     return coefficients[:, strongest]
 
 
-def _components(vae: Oobleck, x: Tensor) -> None:
-    """The layers next to the latents: whitened principal components there, and back again."""
+def _components(vae: Oobleck, x: Tensor, free: int) -> None:
+    """The layers next to the latents: whitened principal components there, and back again; ``free`` ones little."""
     rows = x.transpose(1, 2).flatten(0, 1)  # [frames, W]
     values, vectors = torch.linalg.eigh((rows.T @ rows / len(rows)).double())
     channels = vae.config.latent_channels
-    deviation = values[-channels:].clamp_min(FLOOR).sqrt().float()
-    components = vectors[:, -channels:].float()  # [W, C]
+    strongest = slice(free - channels, None)
+    deviation = values[strongest].clamp_min(FLOOR).sqrt().float()
+    components = vectors[:, strongest].float()  # [W, C - free]
     there = vae.encoder.conv2
     weight = 0.01 * torch.randn_like(there.weight_v) / math.sqrt(there.weight_v[0].numel())
-    weight[:channels, :, weight.shape[2] // 2] += (components / deviation).T
+    weight[free:channels, :, weight.shape[2] // 2] += (components / deviation).T
     _give(there, weight)
     there.bias[channels:].fill_(SCALE_BIAS)
     back = vae.decoder.conv1
     weight = 1e-4 * torch.randn_like(back.weight_v)
-    weight[:, :, weight.shape[2] // 2] += components * deviation
+    weight[:, free:, weight.shape[2] // 2] += components * deviation
     _give(back, weight)
 
 

@@ -5,7 +5,6 @@ In: a path. Out: a tokenizer. Every fault of the file is found here, in words; r
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from tokenizers import AddedToken, Tokenizer
 from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import Whitespace
 
+from acestep.checkpoints.files import read_json
 from acestep.errors import WeightsError
 
 _PRE_TOKENIZER = {"type": "Whitespace"}
@@ -33,7 +33,7 @@ def read_vocabulary(path: Path) -> Tokenizer:
     Raises:
         WeightsError: the file is missing, not JSON, or not a byte-pair vocabulary of this kind; says what is wrong.
     """
-    raw = _read_object(path)
+    raw = read_json(path)
     problem = next(_problems(raw), None)
     if problem:
         raise WeightsError(f"Model not loaded: {path} is not a lyric vocabulary: {problem}.")
@@ -47,18 +47,6 @@ def read_vocabulary(path: Path) -> Tokenizer:
     if moved:
         raise WeightsError(f"Model not loaded: {path} has other ids than it says for {', '.join(moved[:3])}.")
     return tokenizer
-
-
-def _read_object(path: Path) -> Mapping[str, Any]:
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise WeightsError(f"Model not loaded: cannot read {path} ({error.strerror}).") from error
-    except (ValueError, RecursionError) as error:
-        raise WeightsError(f"Model not loaded: {path} is not JSON ({error}).") from error
-    if not isinstance(raw, dict):
-        raise WeightsError(f"Model not loaded: {path} is not a JSON object.")
-    return raw
 
 
 def _problems(raw: Mapping[str, Any]) -> Iterator[str]:

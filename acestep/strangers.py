@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from acestep.errors import InputError, shown
-from acestep.server.places import is_below
+from acestep.places import is_below
 from acestep.v1.adapter_source import FIELD, judge_adapter
 
 
-def check_adapter(text: str, weight: float, folders: Sequence[Path]) -> None:
+def check_adapter(text: str, weight: float, folders: Sequence[Path] = ()) -> None:
     """Let ``text`` pass, unless it is a path that lies in none of ``folders``.
 
     Raises:
