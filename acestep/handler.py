@@ -54,6 +54,7 @@ class AceStepHandler:
         download: Say | None = None,
         download_later: bool = False,
         task: str | None = None,
+        fetch_adapters: bool = True,
     ) -> tuple[str, bool]:
         """Load a model, in the place of all that were loaded.
 
@@ -65,10 +66,10 @@ class AceStepHandler:
             dtype: ``float32``, ``bfloat16``, ``float16``; None decides by device.
             report: called after each network with its role, seconds and bytes.
             weights_bytes: of models that may stay loaded when requests change models; None decides by what is free.
-            download: fetch published weights that are not here; called with lines about it. None never uses the
-                network.
+            download: fetch published weights that are not here; called with lines about it. None never does.
             download_later: do so too when a request asks for another model.
             task: what it is for; ``auto`` then is a model that can do it.
+            fetch_adapters: fetch the adapters that requests name, unless they are here.
 
         Returns:
             One line that says what was loaded and why, and True.
@@ -89,7 +90,16 @@ class AceStepHandler:
         budget = weights_bytes if weights_bytes is not None else weights_budget(_weights_host(facts, offload))
         warnings = (OFFLOAD_ON_CPU,) if offload_to_cpu and facts.kind == CPU else ()
         service = _Service(
-            Path(project_root), config_path, facts, placement, offload, report, later, Shelf(budget), warnings
+            project_root=Path(project_root),
+            name=config_path,
+            facts=facts,
+            placement=placement,
+            offload=offload,
+            report=report,
+            download=later,
+            fetch_adapters=fetch_adapters,
+            shelf=Shelf(budget),
+            warnings=warnings,
         )
         service.renderer(choice.model)
         self._service, self._current, self.reason = service, choice.model, choice.reason
@@ -199,6 +209,7 @@ class _Service:
     offload: bool
     report: Report | None
     download: Say | None
+    fetch_adapters: bool
     shelf: Shelf
     warnings: tuple[str, ...]
 
@@ -233,7 +244,9 @@ class _Service:
     def _assemble(self, spec: ModelSpec, root: Path, shared: dict[str, object]) -> Renderer:
         engine = engine_of(spec)
         family = engine.load(spec, root, self.placement, self.report, shared=shared)
-        return engine.player(family, Residency(family.networks, self.placement.device, offload=self.offload))
+        player = engine.player(family, Residency(family.networks, self.placement.device, offload=self.offload))
+        player.fetches = self.fetch_adapters
+        return player
 
     def _advice(self, spec: ModelSpec) -> list[str]:
         offload = ["offload_to_cpu=True"] if self.can_offload else []

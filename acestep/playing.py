@@ -68,10 +68,11 @@ class Player:
 
     Attributes:
         busy: True while it plays or listens.
+        fetches: whether adapters may be fetched that are not here.
     """
 
     def __init__(self, device: torch.device, residency: Residency) -> None:
-        self.busy = False
+        self.busy, self.fetches = False, True
         self._device, self._residency = device, residency
 
     @property

@@ -28,7 +28,7 @@ def reference_network(config: OobleckConfig) -> AutoencoderOobleck:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # diffusers builds on torch's first weight norm
         sizes = {name: list(size) if isinstance(size, tuple) else size for name, size in asdict(config).items()}
-        del sizes["outer_stride"]  # ours
+        del sizes["outer_stride"], sizes["envelope_channels"]  # ours
         return AutoencoderOobleck(**sizes).eval()
 
 

@@ -20,20 +20,8 @@ from acestep.server.fields import FIELDS
 
 from server_support import REQUIRED, SERVED, Live, detail, serving, song
 
-SAME = {
-    "scheduler_type": "euler",
-    "cfg_type": "apg",
-    "omega_scale": 10.0,
-    "guidance_interval": 0.5,
-    "guidance_interval_decay": 0.0,
-    "min_guidance_scale": 3.0,
-    "use_erg_tag": True,
-    "use_erg_lyric": True,
-    "use_erg_diffusion": True,
-    "oss_steps": [],
-    "infer_step": 60,
-    "guidance_scale": 15.0,
-}
+OWN = {"checkpoint_path", "audio_duration", "prompt", "lyrics", "actual_seeds"}  # what every example says anew
+SAME = {name: value for name, value in REQUIRED.items() if name not in OWN}
 EXAMPLES: dict[str, dict[str, Any]] = {
     "basic": SAME
     | {

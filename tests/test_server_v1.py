@@ -19,6 +19,8 @@ from acestep.checkpoints.files import PACKAGED
 from acestep.constants import SAMPLE_RATE
 from acestep.output.tags import read_recipe
 
+from fake_hub import Repository
+from fake_hub import serving as serving_hub
 from hardening_support import tone
 from server_support import Live, detail, serving, song
 from v1_adapter_support import saved
@@ -97,6 +99,17 @@ def test_an_adapter_changes_the_song_and_is_gone_afterwards(server: Live) -> Non
     )
     assert not np.array_equal(plain, adapted)
     np.testing.assert_array_equal(plain, again)
+
+
+def test_a_server_that_never_downloads_fetches_no_adapter(server: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hub is there and would be asked: only the server's own rule keeps it from that."""
+    with serving_hub() as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+        hub.repositories["somebody/style"] = Repository({"pytorch_lora_weights.safetensors": b""})
+        answer = server.post("/generate", json=song(checkpoint_path=MODEL, lora_name_or_path="somebody/style"))
+        assert "and downloads are off; allow downloads, or put its .safetensors file there." in detail(answer, 500)
+        assert hub.seen == []
 
 
 def test_no_audio_duration_is_drawn_from_the_seed(server: Live) -> None:

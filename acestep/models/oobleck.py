@@ -17,6 +17,7 @@ from itertools import product
 import torch
 from torch import Tensor, nn
 
+from acestep.models.envelope import Envelope
 from acestep.models.oobleck_layers import (
     DecoderBlock,
     EncoderBlock,
@@ -143,6 +144,8 @@ class Oobleck(nn.Module):
         self.tile_bytes = tile_bytes
         self.encoder = Encoder(config)
         self.decoder = Decoder(config)
+        said = config.envelope_channels
+        self.envelope = Envelope(said, config.hop, config.sample_rate) if said else None
 
     def fold(self) -> Oobleck:
         """After loading: store what weight norm and Snake make of their parameters, and free those."""
@@ -164,6 +167,9 @@ class Oobleck(nn.Module):
             raise ValueError(f"audio has S={audio.shape[2]} samples; at least one hop of {hop} is needed.")
         moments = self.encoder(audio.unsqueeze(2), self.tile_bytes).squeeze(2)  # [B, 2, 1, S] -> [B, 2 C, T]
         mean, scale = moments.chunk(2, dim=1)  # [B, C, T] each
+        if self.envelope is not None:
+            loud = self.envelope(audio).to(mean)
+            mean = torch.cat([loud, mean[:, loud.shape[1] :]], 1)
         return mean, scale
 
     def encode(self, audio: Tensor) -> Tensor:

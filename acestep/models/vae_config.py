@@ -32,7 +32,8 @@ class OobleckConfig:
     what makes decoded lengths exact.
 
     ``outer_stride`` is not published: above 1 it is the stride of the layers next to the audio, which then work like
-    the window of a lapped transform, and no residual unit runs at the audio's own rate.
+    the window of a lapped transform, and no residual unit runs at the audio's own rate. Nor is ``envelope_channels``,
+    the number of latent channels, the first ones, that say how loud the audio is (``models.envelope``).
 
     Raises:
         WeightsError: the sizes do not fit together.
@@ -46,6 +47,7 @@ class OobleckConfig:
     audio_channels: int = AUDIO_CHANNELS
     sampling_rate: int = SAMPLE_RATE
     outer_stride: int = 1
+    envelope_channels: int = 0
 
     def __post_init__(self) -> None:
         problems = list(self._problems())
@@ -54,12 +56,14 @@ class OobleckConfig:
 
     def _problems(self) -> Iterator[str]:
         for name in _WHOLE_NUMBERS:
-            if getattr(self, name) < 1:
+            if getattr(self, name) < 1 and name != "envelope_channels":
                 yield f"{name}={getattr(self, name)} is below 1"
         if len(self.downsampling_ratios) != len(self.channel_multiples) or not self.downsampling_ratios:
             yield f"{len(self.downsampling_ratios)} strides for {len(self.channel_multiples)} channel multiples"
         if any(stride < 2 or stride % 2 for stride in self.downsampling_ratios):
             yield f"downsampling_ratios={list(self.downsampling_ratios)} are not all even and positive"
+        if not 0 <= self.envelope_channels < self.decoder_input_channels:
+            yield f"envelope_channels={self.envelope_channels} of {self.decoder_input_channels} latent channels"
         if self.outer_stride > 1 and self.outer_stride % 2:
             yield f"outer_stride={self.outer_stride} is neither 1 nor even"
         if any(multiple < 1 for multiple in self.channel_multiples):

@@ -116,6 +116,7 @@ class Engine:
                 cast.machine.dtype,
                 download=self._say,
                 download_later=True,
+                fetch_adapters=self._say is not None,
             )
             self._dit_machine = cast.machine
             logger.info("Loaded %s", line)

@@ -30,7 +30,7 @@ class Options:
         checkpoint_root: the weights folder; None is the usual ones.
         device: ``auto``, ``cuda`` or ``cpu``.
         backend: of the planner.
-        download: fetch published weights that are not here when a request names them.
+        download: fetch published weights and adapters that are not here when a request names them.
         preload: load the default model before the first request.
         queue: jobs that may wait beside the one at work.
         expire_s: age at which songs and uploads are deleted; 0 never.
@@ -121,7 +121,7 @@ def _add_models(group: argparse._ArgumentGroup) -> None:
     add("--checkpoint-root", type=Path, metavar="DIR", help="weights folder; default: $CHECKPOINT_PATH, or ./weights")
     add("--device", default=AUTO, metavar="NAME", help="auto, cuda or cpu; default: auto")
     add("--backend", default=_DEFAULTS.backend, metavar="NAME", help="of the planner: native, vllm or pt")
-    add("--no-download", action="store_true", help="never fetch weights")
+    add("--no-download", action="store_true", help="never fetch weights and adapters")
     add("--preload", action="store_true", help="load the default model before the first request")
     add("--queue", type=int, default=_DEFAULTS.queue, metavar="N", help="requests that may wait; default: 16")
 

@@ -85,7 +85,7 @@ def write_vae(folder: Path) -> Oobleck:
     latents = torch.randn(1, 50, vae.config.latent_channels)
     vae.decoder.conv2.weight_g.mul_(0.1 / vae.decode(latents).std())
     sizes = asdict(vae.config)
-    del sizes["outer_stride"]  # the published form has none
+    del sizes["outer_stride"], sizes["envelope_channels"]  # the published form has neither
     _write(folder, "diffusion_pytorch_model", sizes, vae.state_dict())
     return vae
 

@@ -13,6 +13,7 @@ AUTOENCODER = {
     "channel_multiples": [2, 5],
     "downsampling_ratios": [8, 6],
     "outer_stride": 40,
+    "envelope_channels": 16,  # 98 % of the variance of the 48 energies of a frame
 }
 TRANSFORMER = {
     "hidden_size": 144,

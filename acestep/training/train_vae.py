@@ -3,9 +3,9 @@
     python -m acestep.training.train_vae .cache/corpus runs/vae --minutes 60
 
 In: a folder of rendered songs. Out: checkpoints and a curve in the run's folder. The network begins as a linear
-transform coder (``learn.lapped``), so it sounds like something from the first step. Its first latent channels learn
-to say how loud the song is (``learn.envelope``), the others hold what that leaves open, as coarsely as will do: a
-latent number that carries much of a waveform's phase is one that a transformer cannot foresee.
+transform coder (``learn.lapped``), so it sounds like something from the first step. Its first latent channels say how
+loud the song is (``models.envelope``), the others hold what that leaves open, as coarsely as will do: a latent number
+that carries much of a waveform's phase is one that a transformer cannot foresee.
 """
 
 from __future__ import annotations
@@ -26,37 +26,35 @@ from acestep.models.vae_config import OobleckConfig
 from acestep.training.corpus import Corpus
 from acestep.training.files import write_beside
 from acestep.training.learn.command import budget_of, settings_of, trainer_parser
-from acestep.training.learn.envelope import Envelope
 from acestep.training.learn.lapped import rescale_latents, start_as_transform
 from acestep.training.learn.losses import distortion, si_sdr, spectral_distance
 from acestep.training.learn.trainer import CHECKPOINT, Budget, Figures, Settings, Trainer, averaged_weights
 from acestep.training.sizes import AUTOENCODER
 
-FINISHED, ENVELOPE = "finished.safetensors", "envelope.safetensors"
+FINISHED = "finished.safetensors"
 CROP_FRAMES = 50  # 2 s
 START_CROPS = 64  # 2 minutes of audio decide where the network begins
-DISTORTION_WEIGHT, SPECTRAL_WEIGHT, ENVELOPE_WEIGHT = 1.0, 1.0, 1.0
+DISTORTION_WEIGHT, SPECTRAL_WEIGHT = 1.0, 1.0
 KL_WEIGHT = 0.1  # a number of a hundredth of the energy is then held to half its deviation
+ENVELOPE_NOISE = 0.2  # what a transformer may be wrong by
 BLURRED = 4  # every so many-th excerpt is decoded from its envelope and noise
 LOWEST_DEVIATION = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
 class VaeLoss:
-    """Reconstruction from sampled latents, their distance from a normal distribution, and what the first ones say.
+    """Reconstruction from sampled latents, and their distance from a normal distribution.
 
     Of some excerpts the decoder is given the envelope only, and noise for the rest: what it makes of them shall look
     right in spectra, so it heeds the envelope even where the rest is not what it could be.
 
     Args:
         corpus: where excerpts come from.
-        envelope: what the first channels say.
         batch: excerpts per micro step.
         seed: of the excerpts.
     """
 
     corpus: Corpus
-    envelope: Envelope
     batch: int
     seed: int
 
@@ -64,30 +62,23 @@ class VaeLoss:
         audio = crops(self.corpus, np.random.default_rng([self.seed, step]), self.batch)
         audio = audio.to(next(vae.parameters()).device)
         mean, scale = vae.moments(audio)
-        deviation = F.softplus(scale) + LOWEST_DEVIATION
-        loud = self.envelope(audio)
-        sampled = mean + deviation * torch.randn_like(mean)
-        latents, whole = self._blurred(sampled, loud.shape[1])
+        loud, mean = mean.tensor_split([vae.config.envelope_channels], 1)
+        deviation = F.softplus(scale[:, loud.shape[1] :]) + LOWEST_DEVIATION
+        whole = torch.arange(len(audio), device=audio.device) % BLURRED != BLURRED - 1
+        sampled = torch.where(whole[:, None, None], mean + deviation * torch.randn_like(mean), torch.randn_like(mean))
+        latents = torch.cat([loud + ENVELOPE_NOISE * torch.randn_like(loud), sampled], 1)  # [B, C, T]
         made = vae.decode(latents.transpose(1, 2)).float()
         parts = {
             "distortion": distortion(made[whole], audio[whole]),
             "spectral": spectral_distance(made, audio),
-            "envelope": (mean[:, : loud.shape[1]] - loud).square().mean(),
             "kl": 0.5 * (mean.square() + deviation.square() - 1).mean() - deviation.log().mean(),
         }
-        weights = (DISTORTION_WEIGHT, SPECTRAL_WEIGHT, ENVELOPE_WEIGHT, KL_WEIGHT)
-        loss = torch.stack([weight * part for weight, part in zip(weights, parts.values(), strict=True)]).sum()
+        loss = DISTORTION_WEIGHT * parts["distortion"] + SPECTRAL_WEIGHT * parts["spectral"] + KL_WEIGHT * parts["kl"]
         figures = {name: part.item() for name, part in parts.items()}
         with torch.no_grad():
             figures["si_sdr"] = si_sdr(made[whole], audio[whole]).mean().item()
+            figures["blurred"] = spectral_distance(made[~whole], audio[~whole]).item() if not whole.all() else 0.0
         return loss, figures
-
-    @staticmethod
-    def _blurred(latents: Tensor, said: int) -> tuple[Tensor, Tensor]:
-        """``latents`` ``[B, C, T]`` with noise behind ``said`` channels of some; which are whole ``[B]``."""
-        whole = torch.arange(len(latents), device=latents.device) % BLURRED != BLURRED - 1
-        rest = torch.where(whole[:, None, None], latents[:, said:], torch.randn_like(latents[:, said:]))
-        return torch.cat([latents[:, :said], rest], 1), whole
 
 
 def crops(corpus: Corpus, rng: np.random.Generator, count: int) -> Tensor:
@@ -97,31 +88,21 @@ def crops(corpus: Corpus, rng: np.random.Generator, count: int) -> Tensor:
     return torch.from_numpy(np.stack([piece[::-1] if rng.random() < 0.5 else piece for piece in pieces]))
 
 
-def new_vae(corpus: Corpus, seed: int, said: int) -> Oobleck:
-    """The untrained autoencoder, as a transform coder for this corpus whose first ``said`` channels are free."""
+def new_vae(corpus: Corpus, seed: int) -> Oobleck:
+    """The untrained autoencoder, as a transform coder for this corpus beside the envelope."""
     torch.manual_seed(seed)
     vae = Oobleck(OobleckConfig.from_dict(AUTOENCODER))
-    start_as_transform(vae, crops(corpus, np.random.default_rng([seed, 0]), START_CROPS), said)
+    audio = crops(corpus, np.random.default_rng([seed, 0]), START_CROPS)
+    vae.envelope.fit(audio)
+    start_as_transform(vae, audio)
     return vae
-
-
-def envelope_of(corpus: Corpus, folder: Path, seed: int) -> Envelope:
-    """What the first channels of a run say: fitted to the corpus once, then as its folder has it."""
-    path = folder / ENVELOPE
-    if not path.is_file():
-        fitted = Envelope.fitted(crops(corpus, np.random.default_rng([seed, 0]), START_CROPS))
-        with write_beside(path) as file:
-            file.write(save({"mean": fitted.mean, "basis": fitted.basis}))
-    return Envelope(**load_file(path))
 
 
 def train_vae(corpus: Corpus, folder: Path, settings: Settings, budget: Budget, batch: int, device: str) -> None:
     """Train, or go on."""
-    folder.mkdir(parents=True, exist_ok=True)
-    envelope = envelope_of(corpus, folder, settings.seed)
-    fresh, config = not (folder / CHECKPOINT).is_file(), OobleckConfig.from_dict(AUTOENCODER)
-    vae = new_vae(corpus, settings.seed, envelope.basis.shape[1]) if fresh else Oobleck(config)
-    Trainer(vae.to(device), VaeLoss(corpus, envelope, batch, settings.seed), settings, folder).run(budget)
+    fresh = not (folder / CHECKPOINT).is_file()
+    vae = (new_vae(corpus, settings.seed) if fresh else Oobleck(OobleckConfig.from_dict(AUTOENCODER))).to(device)
+    Trainer(vae, VaeLoss(corpus, batch, settings.seed), settings, folder).run(budget)
 
 
 def finish_vae(corpus: Corpus, folder: Path) -> None:
@@ -135,6 +116,7 @@ def finish_vae(corpus: Corpus, folder: Path) -> None:
     with torch.inference_mode():
         latents = vae.encode(crops(corpus, np.random.default_rng(0), START_CROPS))  # [B, T, C]
         deviation = latents.std((0, 1))
+        deviation[: vae.config.envelope_channels] = 1.0
     rescale_latents(vae, deviation.clone())
     with write_beside(folder / FINISHED) as file:
         file.write(save(vae.state_dict()))

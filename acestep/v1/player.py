@@ -59,7 +59,7 @@ class V1Player(Player):
         self._adapters = Adapters(family.transformer, dead=DEAD)
 
     def adapt(self, order: AdapterOrder | None, progress: Progress | None = None) -> Merged | None:
-        """Play with this adapter from now on, fetched if it is not here, or with none.
+        """Play with this adapter from now on, or with none; fetched if it is not here and ``fetches`` is true.
 
         Args:
             progress: called with (0, "fetching the adapter") while that is done; what it raises ends it.
@@ -71,7 +71,7 @@ class V1Player(Player):
         if order is None:
             return self._adapters.use(None)
         watch = None if progress is None else partial(progress, 0.0, "fetching the adapter")
-        file = provide_adapter(order.source, weights_root(), Fetching(watch=watch))
+        file = provide_adapter(order.source, weights_root(), Fetching(allowed=self.fetches, watch=watch))
         return self._adapters.use(file, order.weight)
 
     def render(

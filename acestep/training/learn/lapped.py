@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from acestep.models.oobleck import Oobleck
 from acestep.models.oobleck_layers import ResidualUnit, Snake, WeightNormConv
 
-NEARLY_LINEAR = 4.0  # log of the divisor of Snake's curved part
+NEARLY_LINEAR = 4.0  # log of the divisor of Snake's curved part where everything passes through it
 RESIDUAL_GAIN = 0.05  # of what a residual unit adds
 SCALE_BIAS = -3.0  # deviation of the latents' noise: softplus(-3) = 0.05 of their own
 FLOOR = 1e-8
@@ -35,13 +35,12 @@ def lapped_basis(size: int) -> Tensor:
 
 
 @torch.no_grad()
-def start_as_transform(vae: Oobleck, audio: Tensor, free: int = 0) -> None:
+def start_as_transform(vae: Oobleck, audio: Tensor) -> None:
     """Initialise ``vae``.
 
     Args:
         vae: fresh, with ``outer_stride`` > 1; base widths ``audio_channels * outer_stride``; both halves as wide.
         audio: ``[B, 2, S]``, enough of it to estimate the covariance of a latent frame (a minute and more).
-        free: so many latent channels, the first ones, begin without a meaning.
     """
     _quieten(vae)
     kept = _outer(vae, audio)  # [B, W, S / k]
@@ -51,7 +50,7 @@ def start_as_transform(vae: Oobleck, audio: Tensor, free: int = 0) -> None:
         downs, ups, pairwise(vae.config.encoder_widths), vae.config.downsampling_ratios, strict=True
     ):
         kept = _level(down, up, kept, width_in, width_out, stride)
-    _components(vae, kept, free)
+    _components(vae, kept)
 
 
 @torch.no_grad()
@@ -69,12 +68,15 @@ def rescale_latents(vae: Oobleck, deviation: Tensor) -> None:
 
 
 def _quieten(vae: nn.Module) -> None:
-    """Snake nearly linear, residual units nearly the identity."""
+    """Snake nearly linear, residual units nearly the identity; within them Snake stays as curved as it is."""
     for module in vae.modules():
         if isinstance(module, Snake):
             module.beta.fill_(NEARLY_LINEAR)
-        elif isinstance(module, ResidualUnit):
+    for module in vae.modules():
+        if isinstance(module, ResidualUnit):
             module.conv2.weight_g.mul_(RESIDUAL_GAIN)
+            for inside in (module.snake1, module.snake2):
+                inside.beta.zero_()
 
 
 def _outer(vae: Oobleck, audio: Tensor) -> Tensor:
@@ -101,11 +103,11 @@ def _level(down: WeightNormConv, up: WeightNormConv, x: Tensor, width_in: int, w
     return coefficients[:, strongest]
 
 
-def _components(vae: Oobleck, x: Tensor, free: int) -> None:
-    """The layers next to the latents: whitened principal components there, and back again; ``free`` ones little."""
+def _components(vae: Oobleck, x: Tensor) -> None:
+    """The layers next to the latents: whitened principal components there, and back again; behind the envelope."""
     rows = x.transpose(1, 2).flatten(0, 1)  # [frames, W]
     values, vectors = torch.linalg.eigh((rows.T @ rows / len(rows)).double())
-    channels = vae.config.latent_channels
+    channels, free = vae.config.latent_channels, vae.config.envelope_channels
     strongest = slice(free - channels, None)
     deviation = values[strongest].clamp_min(FLOOR).sqrt().float()
     components = vectors[:, strongest].float()  # [W, C - free]
