@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from acestep import __version__
-from acestep.commands import editing, exploring, files, help_with_words, song, words
+from acestep.commands import editing, exploring, files, help_with_words, restyling, song, words
 from acestep.commands.names import naming
 from acestep.naming import Naming, NamingFormatter
 from acestep.terminal import finish_command
@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
         ("write", words.add_write, "write a song in words from one line", words.WRITE_EXAMPLE),
         ("understand", words.add_understand, "describe a recording", words.UNDERSTAND_EXAMPLE),
         ("codes", words.add_codes, "show the semantic codes of a recording", words.CODES_EXAMPLE),
-        *((row.name, row.declare, row.about, row.example) for row in editing.COMMANDS),
+        *((row.name, row.declare, row.about, row.example) for row in (*editing.COMMANDS, *restyling.COMMANDS)),
         ("explore", exploring.add_explore, "make batch after batch, keep the best", exploring.EXPLORE_EXAMPLE),
         ("lint", help_with_words.add_lint, "judge caption and lyrics", help_with_words.LINT_EXAMPLE),
         ("dice", help_with_words.add_dice, "roll an idea for a song", help_with_words.DICE_EXAMPLE),

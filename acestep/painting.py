@@ -22,7 +22,7 @@ from acestep.editing.splice import splice
 from acestep.finish import within_full_scale
 from acestep.pieces import Ground, Piece
 from acestep.planner.plan import Plan
-from acestep.playing import Song
+from acestep.playing import Rendering, Song
 from acestep.progress import HEARD_SHARE, Progress, part
 from acestep.render import Renderer
 from acestep.request import Request
@@ -32,7 +32,7 @@ MARGIN_FRAMES = 13  # decoded around a region: the half second that a join compa
 
 
 @dataclass(slots=True, eq=False)
-class _Painting:
+class Painting:
     """One song while it is being filled.
 
     Attributes:
@@ -46,6 +46,20 @@ class _Painting:
     samples: np.ndarray
     made: list[tuple[int, Tensor]] = field(default_factory=list)
     song: Song | None = None
+
+
+def blank(request: Request, recording: np.ndarray, canvas: Canvas) -> list[Painting]:
+    """One painting per seed of the request, with the recording ``[2, S]`` where it lies and silence elsewhere."""
+    return [Painting(seed, laid_out(recording, canvas)) for seed in request.seeds]
+
+
+def performed(
+    paintings: Sequence[Painting], plan: Plan, canvas: Canvas, recording: np.ndarray, rendering: Rendering
+) -> Performance:
+    """Finished paintings as takes; ``rendering`` is that of the last pass."""
+    kept = Kept(recording, canvas)
+    takes = tuple(Take(painting.song, plan, painting.samples, kept=kept) for painting in paintings)
+    return Performance(takes, rendering)
 
 
 def paint(
@@ -71,7 +85,7 @@ def paint(
         GenerationError: the networks produced nothing audible.
     """
     meters = renderer.meters()
-    paintings = [_Painting(seed, laid_out(recording, canvas)) for seed in request.seeds]
+    paintings = blank(request, recording, canvas)
     todo = [_as_it_lies(one, canvas, recording) for region in canvas.regions for one in passes(canvas, region)]
     for number, one in enumerate(todo):
         share = part(progress, number / len(todo), (number + 1) / len(todo))
@@ -81,9 +95,7 @@ def paint(
         rendering = renderer.play(request, pieces, reference, part(share, HEARD_SHARE, 1.0), meters)
         for painting, song in zip(paintings, rendering.songs, strict=True):
             _put(painting, song, one, request)
-    kept = Kept(recording, canvas)
-    takes = tuple(Take(painting.song, plan, painting.samples, kept=kept) for painting in paintings)
-    return Performance(takes, rendering)
+    return performed(paintings, plan, canvas, recording, rendering)
 
 
 def _as_it_lies(one: Pass, canvas: Canvas, recording: np.ndarray) -> Pass:
@@ -96,7 +108,7 @@ def _as_it_lies(one: Pass, canvas: Canvas, recording: np.ndarray) -> Pass:
 
 
 def _pieces(
-    request: Request, plan: Plan, known: Tensor, paintings: Sequence[_Painting], one: Pass, number: int
+    request: Request, plan: Plan, known: Tensor, paintings: Sequence[Painting], one: Pass, number: int
 ) -> list[Piece]:
     """The rows of a pass over a recording's latents; a prompt says how long what is heard is."""
     plan = replace(plan, metadata=replace(plan.metadata, duration=(one.high - one.low) / SAMPLE_RATE))
@@ -120,7 +132,7 @@ def _heard(
     canvas: Canvas,
     recording: np.ndarray,
     one: Pass,
-    painting: _Painting,
+    painting: Painting,
     progress: Progress | None,
 ) -> Tensor:
     """Latents ``[1, T, C]`` of the recording under a pass; zero where this pass or an earlier one makes music."""
@@ -135,7 +147,7 @@ def _heard(
     return latents
 
 
-def _unmade(painting: _Painting, one: Pass) -> Iterator[tuple[int, int]]:
+def _unmade(painting: Painting, one: Pass) -> Iterator[tuple[int, int]]:
     """Runs (start, stop) of the frames of a pass in which there is nothing but the recording."""
     unmade = np.ones(frame_count(one), dtype=bool)
     unmade[slice(*frame_region(one))] = False
@@ -145,7 +157,7 @@ def _unmade(painting: _Painting, one: Pass) -> Iterator[tuple[int, int]]:
     return zip(borders[::2], borders[1::2], strict=True)
 
 
-def _with_made(known: Tensor, painting: _Painting, one: Pass) -> Tensor:
+def _with_made(known: Tensor, painting: Painting, one: Pass) -> Tensor:
     """The latents of a pass with those in them that earlier passes made."""
     latents = known.clone()
     for made, place in _made_under(painting, one):
@@ -153,7 +165,7 @@ def _with_made(known: Tensor, painting: _Painting, one: Pass) -> Tensor:
     return latents
 
 
-def _made_under(painting: _Painting, one: Pass) -> Iterator[tuple[Tensor, slice]]:
+def _made_under(painting: Painting, one: Pass) -> Iterator[tuple[Tensor, slice]]:
     """What earlier passes made within a pass, latents ``[t, C]``, and where in its frames that is."""
     origin, frames = one.low // SAMPLES_PER_FRAME, frame_count(one)
     for first, made in painting.made:
@@ -162,7 +174,7 @@ def _made_under(painting: _Painting, one: Pass) -> Iterator[tuple[Tensor, slice]
             yield made[low + origin - first : high + origin - first], slice(low, high)
 
 
-def _put(painting: _Painting, song: Song, one: Pass, request: Request) -> None:
+def _put(painting: Painting, song: Song, one: Pass, request: Request) -> None:
     """What a pass made becomes part of the song."""
     start, stop = frame_region(one)
     painting.song = song

@@ -28,5 +28,7 @@ def check_adapter(text: str, weight: float, folders: Sequence[Path] = ()) -> Non
     judge_adapter(text, weight, allow_local=False)
     if there:
         raise InputError(
-            f"{FIELD} {shown(text)} is a path here too; add @ and a commit of the hub to it.", field=FIELD
+            f"{FIELD} must be a hub id or an https: URL; {shown(text)} is a path here too: if the hub's is meant, "
+            "add @ and a commit to it.",
+            field=FIELD,
         )

@@ -174,7 +174,9 @@ FIRST_TASKS: dict[str, Task] = {row.name: row for row in _FIRST_ROWS}
 DEFAULT_TASK = _ROWS[0].name
 COVER, FAITHFUL_COVER, REPAINT, EXTENSION = (TASKS[name] for name in ("cover", "cover-nofsq", "repaint", "extend"))
 LEGO, EXTRACTION, COMPLETION, EDIT = (TASKS[name] for name in ("lego", "extract", "complete", "edit"))
-ACCOMPANIMENT, AUDIO2AUDIO = TASKS["vocal_accompaniment"], TASKS["audio2audio"]
+ACCOMPANIMENT, AUDIO2AUDIO, STYLE_TRANSFER = (
+    TASKS[name] for name in ("vocal_accompaniment", "audio2audio", "style_transfer")
+)
 STEM_TASKS = tuple(row.name for row in _ROWS if "{TRACK" in row.instruction)
 MIX_TASKS = tuple(row.name for row in _ROWS if row.name not in STEM_TASKS)
 

@@ -98,7 +98,10 @@ def test_without_options_everything_is_the_models_own(folder: Path, capsys: pyte
     assert answer["warnings"] == []
 
 
-@pytest.mark.parametrize("command", ["generate", "render", "repaint", "extend", "complete", "edit", "stitch"])
+@pytest.mark.parametrize(
+    "command",
+    ["generate", "render", "repaint", "extend", "complete", "edit", "stitch", "audio2audio", "style-transfer"],
+)
 def test_commands_that_play_tell_of_them(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         main([command, "--help"])
@@ -167,8 +170,11 @@ def test_other_models_do_not_read_what_is_for_v1(folder: Path, capsys: pytest.Ca
         (["edit", "song.wav", "--from", "piano", "--to", "guitar", "--n-min", "0.5"], "edit", SOURCE_S),
         (["complete", "song.wav", "soul", "--accompany", "jazz"], "vocal_accompaniment", SOURCE_S),
         (["stitch", "song.wav", "other.wav", "a break", "--bridge", "3"], "repaint", 2 * SOURCE_S + 3),
+        (["extend", "song.wav", "--by", "1", "--by-start", "1.5", "--where", "both"], "extend", SOURCE_S + 2.5),
+        (["audio2audio", "song.wav", "harp", "--strength", "0.6"], "audio2audio", SOURCE_S),
+        (["style-transfer", "song.wav", "--to", "jazz", "--strength", "0.6"], "style_transfer", SOURCE_S),
     ],
-    ids=["repaint", "extend", "edit", "complete", "stitch"],
+    ids=["repaint", "extend", "edit", "complete", "stitch", "extend unevenly", "audio2audio", "style-transfer"],
 )
 def test_commands_on_recordings(
     folder: Path, capsys: pytest.CaptureFixture[str], words: list[str], task: str, seconds: float
@@ -185,6 +191,19 @@ def test_what_is_kept_by_a_command_is_kept_to_the_sample(folder: Path, capsys: p
     before, after = (sf.read(name, dtype="int32")[0] for name in ("song.wav", "out.flac"))
     kept = np.r_[: SAMPLE_RATE // 2, 3 * SAMPLE_RATE // 2 : len(before)]
     np.testing.assert_array_equal(after[kept], before[kept])
+
+
+def test_how_far_the_new_is_from_the_old_can_be_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--model", NAME, "--steps", "2", "--seed", "7"]
+    repaint = ["repaint", "song.wav", "a solo", "--start", "0.5", "--end", "1.5", *words]
+    made(capsys, *repaint, "-o", "far.flac")
+    made(capsys, *repaint, "--variation-strength", "0.3", "-o", "near.flac")
+    assert read_recipe("near.flac")["parameters"]["variation_strength"] == 0.3
+    assert not np.array_equal(sf.read("near.flac")[0], sf.read("far.flac")[0])
+    made(capsys, "audio2audio", "song.wav", "harp", "--strength", "0.25", *words, "-o", "harp.wav")
+    assert read_recipe("harp.wav")["parameters"]["audio2audio_strength"] == 0.25
+    line = refusal(capsys, "style-transfer", "song.wav", "--to", "x", "--strength", "2", *words, "-o", "no.wav")
+    assert line.startswith("acestep: --strength must be a number from 0 to 1, not 2")
 
 
 def test_a_command_whose_task_v1_lacks_says_who_has_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -94,15 +94,7 @@ def _slow_velocity(
 
 
 def _slow(transformer: Transformer, choice: V1Choice, sigmas: Sequence[float], seed: int = 5) -> SlowSampler:
-    guidance = SlowGuidance(
-        choice.guidance,
-        choice.guidance_scale,
-        choice.interval,
-        choice.decay,
-        choice.min_guidance_scale,
-        choice.scale_text,
-        choice.scale_lyric,
-    )
+    guidance = SlowGuidance.of(choice)
     velocity = _slow_velocity(transformer, _words(transformer, choice), weaken=choice.weaken_diffusion)
     return SlowSampler(velocity, sigmas, guidance, choice.omega, choice.solver, _step_noises(seed))
 

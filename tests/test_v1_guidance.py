@@ -63,15 +63,7 @@ def _run(choice: V1Choice, seeds: list[int], network: Toy | None = None) -> Tens
 def _slow(choice: V1Choice, seed: int, sigmas: list[float]) -> Array:
     """Latents ``[8, 16, F]`` of the same song by the slow sampler."""
     fresh = ItemNoise([seed], CHANNELS)
-    guidance = SlowGuidance(
-        choice.guidance,
-        choice.guidance_scale,
-        choice.interval,
-        choice.decay,
-        choice.min_guidance_scale,
-        choice.scale_text,
-        choice.scale_lyric,
-    )
+    guidance = SlowGuidance.of(choice)
     noises = (as_latents(fresh.draw([ROWS])[0]) for _ in sigmas)
     sampler = SlowSampler(toy_velocity, sigmas, guidance, choice.omega, choice.solver, noises)
     return sampler.run(as_latents(item_noise([seed], [ROWS], CHANNELS)[0]))

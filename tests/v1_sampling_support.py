@@ -15,6 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from acestep.v1.choice import V1Choice
+
 Array = NDArray[np.float64]
 Field = Callable[[Array, float, str], Array]  # velocity of a state at a sigma under "song", "negative" or "tags"
 
@@ -75,6 +77,18 @@ class SlowGuidance:
     text: float = 0.0
     lyric: float = 0.0
     momentum: Array | float = field(default=0.0, init=False)
+
+    @classmethod
+    def of(cls, choice: V1Choice) -> SlowGuidance:
+        return cls(
+            choice.guidance,
+            choice.guidance_scale,
+            choice.interval,
+            choice.decay,
+            choice.min_guidance_scale,
+            choice.scale_text,
+            choice.scale_lyric,
+        )
 
     def guides(self, step: int, steps: int) -> bool:
         start, end = self._window(steps)

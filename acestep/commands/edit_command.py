@@ -17,6 +17,14 @@ from typing import Any
 from acestep.commands import options, song
 from acestep.errors import InputError
 
+CHANGE: Mapping[str, str] = MappingProxyType(  # parameters of a change by the options that say them
+    {
+        "caption": "--from or --to",
+        "lyrics": "--from-lyrics or --to-lyrics",
+        "style_prompt": "--to",
+        "style_lyrics": "--to-lyrics",
+    }
+)
 NOWHERE: Mapping[str, float] = MappingProxyType({"repainting_start": 0.0, "repainting_end": 0.0})  # no region given
 
 
@@ -86,6 +94,24 @@ def add_words(parser: argparse.ArgumentParser, about: str = "the music in words"
 def words_of(arguments: argparse.Namespace) -> dict[str, Any]:
     """What ``add_words`` declares, as parameters of the Python API."""
     return {"caption": arguments.text, "lyrics": options.text_or_file("lyrics", arguments.lyrics)}
+
+
+def add_change(parser: argparse.ArgumentParser) -> None:
+    """What it is and what it becomes, in words."""
+    parser.add_argument("--from", dest="old", default="", metavar="TEXT", help="SONG in words")
+    parser.add_argument("--to", dest="new", default="", metavar="TEXT", help="what it becomes; default: as before")
+    for option, about in (("--from-lyrics", "sung in SONG"), ("--to-lyrics", "to sing; default: as before")):
+        parser.add_argument(option, default="", metavar="FILE|TEXT", help=f"words {about}")
+
+
+def change_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What ``add_change`` declares, as parameters of the Python API."""
+    return {
+        "caption": arguments.old,
+        "lyrics": options.text_or_file("--from-lyrics", arguments.from_lyrics),
+        "style_prompt": arguments.new,
+        "style_lyrics": options.text_or_file("--to-lyrics", arguments.to_lyrics),
+    }
 
 
 def source_of(arguments: argparse.Namespace) -> dict[str, Any]:

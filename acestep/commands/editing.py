@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from acestep.commands import options, song
 from acestep.commands.edit_command import (
+    CHANGE,
     NOWHERE,
     EditCommand,
+    add_change,
     add_region,
     add_song,
     add_words,
+    change_of,
     region_of,
     source_of,
     words_of,
@@ -90,6 +93,7 @@ def _add_repaint(parser: argparse.ArgumentParser) -> None:
     add_song(parser)
     add_words(parser, "the new part in words")
     add_region(parser, "the new part", "One of the two must be given; --start 0 is the whole of SONG.")
+    song.add_variation(parser)
 
 
 def _repaint(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -101,9 +105,9 @@ def _add_extend(parser: argparse.ArgumentParser) -> None:
     add_song(parser)
     add_words(parser)
     parser.add_argument("--by", type=float, metavar="S", help="seconds of new music, 1 to 600; default: 30")
-    parser.add_argument(
-        "--where", default="end", metavar="PLACE", help="end, start or both (as much at each); default: end"
-    )
+    parser.add_argument("--where", default="end", metavar="PLACE", help="end, start or both; default: end")
+    about = "seconds of it at the start where both are extended, 1 to 600; default: as many as at the end"
+    parser.add_argument("--by-start", type=float, metavar="S", help=about)
 
 
 def _extend(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -114,7 +118,7 @@ def _extend(arguments: argparse.Namespace) -> dict[str, Any]:
         "continuation_mode": WHERE[arguments.where],
         **source_of(arguments),
         **words_of(arguments),
-        **given(arguments, extend_duration="by"),
+        **given(arguments, extend_duration="by", extend_start_duration="by_start"),
     }
 
 
@@ -193,10 +197,7 @@ def _complete(arguments: argparse.Namespace) -> dict[str, Any]:
 # --- edit and stitch ---------------------------------------------------------------------------------------------
 def _add_edit(parser: argparse.ArgumentParser) -> None:
     add_song(parser)
-    parser.add_argument("--from", dest="old", default="", metavar="TEXT", help="SONG in words")
-    parser.add_argument("--to", dest="new", default="", metavar="TEXT", help="what it becomes; default: as before")
-    for option, about in (("--from-lyrics", "sung in SONG"), ("--to-lyrics", "to sing; default: as before")):
-        parser.add_argument(option, default="", metavar="FILE|TEXT", help=f"words {about}")
+    add_change(parser)
     parser.add_argument(
         "--n-min", type=float, metavar="N", help="share of the steps that change nothing, 0 to 1; default: 0"
     )
@@ -209,11 +210,8 @@ def _add_edit(parser: argparse.ArgumentParser) -> None:
 def _edit(arguments: argparse.Namespace) -> dict[str, Any]:
     return {
         "task_type": EDIT.name,
-        "caption": arguments.old,
-        "lyrics": options.text_or_file("--from-lyrics", arguments.from_lyrics),
-        "style_prompt": arguments.new,
-        "style_lyrics": options.text_or_file("--to-lyrics", arguments.to_lyrics),
         **source_of(arguments),
+        **change_of(arguments),
         **given(arguments, edit_n_min="n_min", edit_n_max="n_max", edit_n_avg="n_avg"),
     }
 
@@ -256,7 +254,7 @@ COMMANDS = (
         example='Example: acestep extend song.wav "the band plays on" --by 30 --where end -o longer.flac',
         add=_add_extend,
         say=_extend,
-        names={"extend_duration": "--by", "continuation_mode": "--where"},
+        names={"extend_duration": "--by", "extend_start_duration": "--by-start", "continuation_mode": "--where"},
     ),
     EditCommand(
         name=LEGO.name,
@@ -288,15 +286,7 @@ COMMANDS = (
         example='Example: acestep edit song.wav --from "calm piano" --to "wild electric guitar" -o edited.flac',
         add=_add_edit,
         say=_edit,
-        names={
-            "caption": "--from or --to",
-            "lyrics": "--from-lyrics or --to-lyrics",
-            "style_prompt": "--to",
-            "style_lyrics": "--to-lyrics",
-            "edit_n_min": "--n-min",
-            "edit_n_max": "--n-max",
-            "edit_n_avg": "--n-avg",
-        },
+        names={**CHANGE, "edit_n_min": "--n-min", "edit_n_max": "--n-max", "edit_n_avg": "--n-avg"},
         euler_only=True,
     ),
     EditCommand(

@@ -8,7 +8,7 @@ and the join to the recording is made back at 48 kHz, inside the region. Refuses
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -18,30 +18,15 @@ from torch.nn import functional
 from acestep.audio.resample import resample
 from acestep.constants import SAMPLE_RATE
 from acestep.editing.canvas import Canvas, Pass, passes
-from acestep.painting import join
+from acestep.painting import Painting, blank, join, performed
 from acestep.pieces import Ground, Piece
 from acestep.planner.plan import Plan
 from acestep.playing import Song
 from acestep.progress import HEARD_SHARE, Progress, part
 from acestep.request import Request
-from acestep.takes import Kept, Performance, Take, laid_out
+from acestep.takes import Performance
 from acestep.v1.length import NATIVE_RATE, SAMPLES_PER_FRAME
 from acestep.v1.player import FRAME_WIDTH, V1Player
-
-
-@dataclass(slots=True, eq=False)
-class _Painting:
-    """One song while it is being filled.
-
-    Attributes:
-        seed: of its noise.
-        samples: ``[2, canvas.samples]``, the recording and what was made so far.
-        song: of the last pass.
-    """
-
-    seed: int
-    samples: np.ndarray
-    song: Song | None = None
 
 
 def paint(
@@ -65,7 +50,7 @@ def paint(
         GenerationError: the networks produced nothing audible.
     """
     meters = player.meters()
-    paintings = [_Painting(seed, laid_out(recording, canvas)) for seed in request.seeds]
+    paintings = blank(request, recording, canvas)
     todo = [one for region in canvas.regions for one in passes(canvas, region, request.edit.song_max_s)]
     for number, one in enumerate(todo):
         share = part(progress, number / len(todo), (number + 1) / len(todo))
@@ -74,9 +59,7 @@ def paint(
         rendering = player.play(request, pieces, part(share, HEARD_SHARE, 1.0), meters)
         for painting, song in zip(paintings, rendering.songs, strict=True):
             _put(painting, song, one, request)
-    kept = Kept(recording, canvas)
-    takes = tuple(Take(painting.song, plan, painting.samples, kept=kept) for painting in paintings)
-    return Performance(takes, rendering)
+    return performed(paintings, plan, canvas, recording, rendering)
 
 
 def frame_count(samples: int) -> int:
@@ -100,7 +83,7 @@ def _pieces(
     request: Request,
     plan: Plan,
     canvas: Canvas,
-    paintings: Sequence[_Painting],
+    paintings: Sequence[Painting],
     one: Pass,
     number: int,
 ) -> list[Piece]:
@@ -131,7 +114,7 @@ def _heard(player: V1Player, request: Request, canvas: Canvas, sound: np.ndarray
     return Ground(latents, request.task.source, region, erased=canvas.grows)
 
 
-def _put(painting: _Painting, song: Song, one: Pass, request: Request) -> None:
+def _put(painting: Painting, song: Song, one: Pass, request: Request) -> None:
     """What a pass made becomes part of the song."""
     painting.song = song
     made = resample(song.waveform.numpy(), NATIVE_RATE, SAMPLE_RATE)[:, : one.high - one.low]
