@@ -17,6 +17,10 @@ import numpy as np
 import pytest
 import soundfile as sf
 
+from acestep.net.url import ALLOW_PRIVATE_URLS
+
+from terse_planner import terse_weights
+
 HOST = "127.0.0.1"
 CERTIFICATE = Path(__file__).parent / "fixtures" / "tls" / "loopback.pem"  # for 127.0.0.1, signed by nobody
 PUBLIC = "93.184.216.34"
@@ -129,6 +133,11 @@ class PlayedInternet:
         if host not in self.names:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in self.names[host]]
+
+
+def terse_tiny(root: Path) -> dict[str, str]:
+    """Settings of a server that plays the embedded model with the terse planner, and reads from loopback."""
+    return {"ACESTEP_MODEL": "tiny", "ACESTEP_WEIGHTS": str(terse_weights(root)), ALLOW_PRIVATE_URLS: "1"}
 
 
 def tone(seconds: float = 2.0, rate: int = 48_000, kind: str = "WAV") -> bytes:

@@ -9,7 +9,9 @@ import json
 import math
 import shutil
 import struct
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -27,6 +29,15 @@ from published_shapes import (
 PROJECT = Path(__file__).resolve().parents[1]
 BYTES = {"BF16": 2, "F16": 2, "F32": 4, "F64": 8, "I8": 1, "F8_E4M3": 1}
 SILENCE_FRAMES = 15_000
+MEMORY = Path("/dev/shm")  # where Linux has a file system without a disk
+
+
+@contextmanager
+def folder_to_map(beside: Path) -> Iterator[Path]:
+    """A folder for files that are mapped and hardly read, gone afterwards: in memory where that can be, else in
+    ``beside``. A disk's file system would read gigabytes of zeros ahead. What is read of them takes room there."""
+    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else beside) as folder:
+        yield Path(folder)
 
 
 def publish_family(root: Path, size: Transformer, name: str) -> None:

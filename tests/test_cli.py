@@ -14,10 +14,10 @@ import soundfile as sf
 
 from acestep.cli import main
 from acestep.cogrun.schema import PROJECT
-from acestep.commands.editing import COMMANDS
+from acestep.commands import editing, restyling
 from acestep.output.tags import read_recipe
 from acestep.sampling.choice import SOLVER_NAMES
-from acestep.tasks import EDIT
+from acestep.tasks import EDIT, REPAINT
 
 WRONG_OPTIONS = (
     (["--solver", "ab9"], "--solver 'ab9' is unknown; choose one of: euler, heun, pingpong, ab3, stork4."),
@@ -85,7 +85,21 @@ def test_generate_then_info(tmp_path: Path) -> None:
 
 def test_a_batch_is_numbered(tmp_path: Path) -> None:
     made = within(
-        "generate", "x", "--duration", "10", "--batch-size", "2", "--seed", "1", "-o", "a.ogg", cwd=tmp_path
+        "generate",
+        "x",
+        "--duration",
+        "10",
+        "--batch-size",
+        "2",
+        "--seed",
+        "1",
+        "--lm",
+        "none",
+        "--steps",
+        "1",
+        "-o",
+        "a.ogg",
+        cwd=tmp_path,
     )
     assert made.stdout == "a-1.ogg  seed 1\na-2.ogg  seed 2\n", made.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a-1.ogg", "a-2.ogg"]
@@ -146,7 +160,9 @@ def test_a_folder_is_no_target(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_warnings_are_shown(tmp_path: Path) -> None:
-    made = acestep("generate", "x", "--duration", "10", "--guidance", "12", "-o", "a.wav", cwd=tmp_path)
+    made = acestep(
+        "generate", "x", "--duration", "10", "--guidance", "12", "--lm", "none", "-o", "a.wav", cwd=tmp_path
+    )
     assert "acestep: --guidance has no effect: tiny runs without guidance." in made.stderr
 
 
@@ -182,6 +198,12 @@ def test_json_answers_for_errors_too(tmp_path: Path) -> None:
     assert made.stderr == f"acestep: {answer['error']}\n"
 
 
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
+    """The song of ``recipe_of`` without options."""
+    return recipe_of(tmp_path_factory.mktemp("plain"))
+
+
 def recipe_of(folder: Path, *options: str) -> dict[str, object]:
     """Of a short song that is made within this process."""
     song = folder / f"{len(list(folder.iterdir()))}.wav"
@@ -208,8 +230,10 @@ def test_every_solver_plays(solver: str, tmp_path: Path) -> None:
         ("--variation-seed 9 --variation-strength 0.3", {"variation_seed": 9, "variation_strength": 0.3}),
     ],
 )
-def test_options_arrive_and_are_heard(options: str, parameters: dict[str, object], tmp_path: Path) -> None:
-    plain, told = recipe_of(tmp_path), recipe_of(tmp_path, *options.split())
+def test_options_arrive_and_are_heard(
+    options: str, parameters: dict[str, object], plain: dict[str, object], tmp_path: Path
+) -> None:
+    told = recipe_of(tmp_path, *options.split())
     assert {name: told[name] for name in parameters} == parameters
     assert told["sound"] != plain["sound"]
 
@@ -227,7 +251,9 @@ def test_what_does_not_act_says_so_in_its_own_words(tmp_path: Path, capsys: pyte
     ]
 
 
-@pytest.mark.parametrize("command", ["generate", "render", *(row.name for row in COMMANDS)])
+@pytest.mark.parametrize(
+    "command", ["generate", "render", *(row.name for row in (*editing.COMMANDS, *restyling.COMMANDS))]
+)
 def test_help_says_what_can_be_said(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Every way to play is offered where it acts, and nowhere else."""
     with pytest.raises(SystemExit):
@@ -247,7 +273,7 @@ def test_help_says_what_can_be_said(command: str, capsys: pytest.CaptureFixture[
         "--variation-seed N seed of a second noise, -1 (random) or 0 to 4294967295; default: random",
         "--variation-strength V share of the second noise, 0 (off) to 1 (another song); default: 0",
     ):
-        assert (said in text) == (command in {"generate", "render"})
+        assert (said in text) == (command in {"generate", "render", REPAINT.name})
 
 
 def test_help_shows_an_example(capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,15 +16,14 @@ import soundfile as sf
 from acestep.cogrun.schema import PROJECT
 from acestep.cogrun.server import LogLine
 from acestep.errors import InputError
-from acestep.net.url import ALLOW_PRIVATE_URLS
 from acestep.output.tags import read_recipe
 
 from cog_server import TERMINAL, CogServer, Json, WebhookSink, data_uri, decoded
-from hardening_support import FileHost, answering, dripping, hosting, limited, tone, wait_until
+from hardening_support import FileHost, answering, dripping, hosting, limited, terse_tiny, tone, wait_until
 
 SECRETS = {"HF_TOKEN": "hf_marker0", "REPLICATE_API_TOKEN": "r8_marker1", "WEBHOOK_AUTH_TOKEN": "marker2"}
 URL_SECRETS = ("marker3", "marker4", "marker5", "marker6")
-SONG = {"prompt": "calm piano", "audio_duration": 10, "seed": 3, "infer_steps": 4}
+SONG = {"prompt": "calm piano", "audio_duration": 10, "seed": 3, "infer_steps": 2}
 LONG = {"prompt": "x", "audio_duration": 300, "model": "tiny-base", "infer_steps": 60}
 MIB = 1 << 20
 ANSWERS = {
@@ -43,8 +42,8 @@ def setup_log() -> list[LogLine]:
 
 
 @pytest.fixture(scope="module")
-def server(setup_log: list[LogLine]) -> Iterator[CogServer]:
-    with CogServer(PROJECT, {"ACESTEP_MODEL": "tiny", ALLOW_PRIVATE_URLS: "1", **SECRETS}) as running:
+def server(setup_log: list[LogLine], tmp_path_factory: pytest.TempPathFactory) -> Iterator[CogServer]:
+    with CogServer(PROJECT, {**terse_tiny(tmp_path_factory.mktemp("weights")), **SECRETS}) as running:
         setup_log += running.runtime.log
         yield running
 

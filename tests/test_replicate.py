@@ -14,24 +14,22 @@ from replicate.exceptions import ModelError, ReplicateError
 from replicate.helpers import FileOutput
 
 from acestep.cogrun.schema import PROJECT
-from acestep.net.url import ALLOW_PRIVATE_URLS
 from acestep.output.tags import read_recipe
 
 from cog_server import CogServer
-from hardening_support import tone
+from hardening_support import terse_tiny, tone
 from replicate_facade import ReplicateFacade
 
 MODEL = "somebody/music"
-SONG = {"prompt": "calm piano", "audio_duration": 10, "seed": 3}
+SONG = {"prompt": "calm piano", "audio_duration": 10, "seed": 3, "infer_steps": 2}
 LONG = {"prompt": "x", "audio_duration": 600, "model": "tiny-base", "infer_steps": 100}
 
 
 @pytest.fixture(scope="module")
-def client() -> Iterator[replicate.Client]:
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[replicate.Client]:
     """A client made as a user makes one, from the environment; `replicate.run` uses one just like it."""
-    env = {"ACESTEP_MODEL": "tiny", ALLOW_PRIVATE_URLS: "1"}
     with (
-        CogServer(PROJECT, env) as server,
+        CogServer(PROJECT, terse_tiny(tmp_path_factory.mktemp("weights"))) as server,
         ReplicateFacade(server) as facade,
         pytest.MonkeyPatch.context() as patch,
     ):

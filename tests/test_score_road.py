@@ -47,6 +47,18 @@ def made(
     return result
 
 
+@pytest.fixture(scope="module")
+def song(tiny: AceStepHandler, tmp_path_factory: pytest.TempPathFactory) -> GenerationResult:
+    """A song that is judged, and written to a file."""
+    return made(tiny, tmp_path_factory.mktemp("song"))
+
+
+@pytest.fixture(scope="module")
+def songs(tiny: AceStepHandler) -> GenerationResult:
+    """Four that are made and judged together; the first has the words and the seed of ``song``."""
+    return made(tiny, config=replace(JUDGED, batch_size=4))
+
+
 def test_nothing_is_judged_unless_it_is_asked_for(tiny: AceStepHandler, tmp_path: Path) -> None:
     result = made(tiny, tmp_path, config=replace(JUDGED, score=False))
     [audio] = result.audios
@@ -58,14 +70,14 @@ def test_nothing_is_judged_unless_it_is_asked_for(tiny: AceStepHandler, tmp_path
     assert not result.is_judged
 
 
-def test_judging_changes_no_sample(tiny: AceStepHandler) -> None:
-    plain, judged = made(tiny, config=replace(JUDGED, score=False)), made(tiny)
-    assert torch.equal(plain.audios[0]["tensor"], judged.audios[0]["tensor"])
-    assert judged.extra_outputs["time_costs"]["scoring_time"] > 0
+def test_judging_changes_no_sample(tiny: AceStepHandler, song: GenerationResult) -> None:
+    plain = made(tiny, config=replace(JUDGED, score=False))
+    assert torch.equal(plain.audios[0]["tensor"], song.audios[0]["tensor"])
+    assert song.extra_outputs["time_costs"]["scoring_time"] > 0
 
 
-def test_a_song_is_judged_by_what_it_sings_and_how_it_sounds(tiny: AceStepHandler, tmp_path: Path) -> None:
-    [audio] = made(tiny, tmp_path).audios
+def test_a_song_is_judged_by_what_it_sings_and_how_it_sounds(song: GenerationResult) -> None:
+    [audio] = song.audios
     scores = audio["scores"]
     assert 0 <= scores["overall"] <= 1
     assert {"score", "coverage", "monotonicity", "confidence"} == set(scores["alignment"])
@@ -76,8 +88,8 @@ def test_a_song_is_judged_by_what_it_sings_and_how_it_sounds(tiny: AceStepHandle
     assert scores["sound"]["tempo_agreement"] == pytest.approx(sound.tempo_agreement, abs=1e-4)
 
 
-def test_the_recipe_and_the_tags_hold_scores_and_times(tiny: AceStepHandler, tmp_path: Path) -> None:
-    [audio] = made(tiny, tmp_path).audios
+def test_the_recipe_and_the_tags_hold_scores_and_times(song: GenerationResult) -> None:
+    [audio] = song.audios
     recipe, tags = read_recipe(audio["path"]), read_tags(audio["path"])
     assert {name: recipe["scores"][name] for name in audio["scores"]} == audio["scores"]
     sung = [line for line in audio["timed_lyrics"] if not line.is_tag]
@@ -111,26 +123,27 @@ def test_without_being_asked_a_planner_says_nothing(tiny: AceStepHandler, terse:
     assert audio["scores"]["likelihood"] is None
 
 
-def test_a_song_is_judged_as_if_it_were_alone(tiny: AceStepHandler) -> None:
-    batch = made(tiny, config=replace(JUDGED, batch_size=3)).audios
-    for number, audio in enumerate(batch):
-        [alone] = made(tiny, seed=PARAMS.seed + number).audios
+def test_a_song_is_judged_as_if_it_were_alone(
+    tiny: AceStepHandler, song: GenerationResult, songs: GenerationResult
+) -> None:
+    apart = [song, *(made(tiny, seed=PARAMS.seed + number) for number in (1, 2))]
+    for audio, single in zip(songs.audios, apart, strict=False):
+        [alone] = single.audios
         assert audio["scores"]["overall"] == pytest.approx(alone["scores"]["overall"], abs=2e-3)
         assert [line.text for line in audio["timed_lyrics"]] == [line.text for line in alone["timed_lyrics"]]
 
 
-def test_the_ranking_is_that_of_the_overall_scores(tiny: AceStepHandler) -> None:
-    result = made(tiny, config=replace(JUDGED, batch_size=4))
-    overall = [audio["scores"]["overall"] for audio in result.audios]
-    assert result.ranking == tuple(np.argsort([-score for score in overall], kind="stable").tolist())
-    head, *rows = result.status_message.splitlines()[2:]
+def test_the_ranking_is_that_of_the_overall_scores(songs: GenerationResult) -> None:
+    overall = [audio["scores"]["overall"] for audio in songs.audios]
+    assert songs.ranking == tuple(np.argsort([-score for score in overall], kind="stable").tolist())
+    head, *rows = songs.status_message.splitlines()[2:]
     assert head.split()[:3] == ["song", "seed", "overall"]
-    assert [int(row.split()[0]) - 1 for row in rows] == list(result.ranking)
+    assert [int(row.split()[0]) - 1 for row in rows] == list(songs.ranking)
     assert max(map(len, [head, *rows])) <= 100
 
 
-def test_scores_hold_json_alone(tiny: AceStepHandler) -> None:
-    [audio] = made(tiny).audios
+def test_scores_hold_json_alone(song: GenerationResult) -> None:
+    [audio] = song.audios
     text = json.dumps(audio["scores"], allow_nan=False)
     assert json.loads(text) == audio["scores"]
 

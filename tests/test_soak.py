@@ -8,6 +8,7 @@ from pathlib import Path
 from acestep.cogrun.schema import PROJECT
 
 from cog_server import CogServer
+from hardening_support import terse_tiny
 
 SONGS = 20
 GROWTH_MB = 20.0
@@ -30,11 +31,11 @@ class Footprint:
         return cls(memory_mb, int(status["Threads"]), len(list((process / "fd").iterdir())), len(server.files()))
 
 
-def test_twenty_songs_leave_no_more_than_two() -> None:
-    with CogServer(PROJECT, {"ACESTEP_MODEL": "tiny"}) as server:
+def test_twenty_songs_leave_no_more_than_two(tmp_path: Path) -> None:
+    with CogServer(PROJECT, terse_tiny(tmp_path)) as server:
         seen = []
         for seed in range(SONGS):
-            answer = server.predict({"prompt": "x", "audio_duration": 10, "seed": seed, "infer_steps": 4})
+            answer = server.predict({"prompt": "x", "audio_duration": 10, "seed": seed, "infer_steps": 2})
             assert answer["status"] == "succeeded"
             assert server.runtime.client.wait_idle(10)
             seen.append(Footprint.of(server))

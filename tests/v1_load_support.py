@@ -44,7 +44,7 @@ def publish(root: Path) -> Path:
     """Everything of the published model, all weights zero; both vocabularies are the embedded model's, smaller."""
     transformer, autoencoder, tags, vocoder, lyrics = (root / folder for folder in folders_of(PUBLISHED))
     for folder, config in ((transformer, TRANSFORMER), (autoencoder, AUTOENCODER), (tags, UMT5), (vocoder, VOCODER)):
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         (folder / "config.json").write_text(as_published(config))
     write_sparse(transformer / f"{_STEM}.safetensors", transformer_shapes(), "BF16")
     write_sparse(autoencoder / f"{_STEM}.safetensors", autoencoder_shapes(), "BF16")

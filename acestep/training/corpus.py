@@ -80,7 +80,9 @@ def make_corpus(folder: Path, songs: int, workers: int, chunk: int = SONGS_PER_C
     Renderer()  # what is missing is missed here, once
     starts = range(0, songs, chunk)
     wanted = [(folder, start, chunk) for start in starts if not _paths(folder, start)[1].is_file()]
-    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+    if not wanted:
+        return
+    with multiprocessing.get_context("spawn").Pool(min(workers, len(wanted))) as pool:
         for number, path in enumerate(pool.imap_unordered(_make_chunk, wanted), 1):
             print(f"{number}/{len(wanted)} {path.name}", flush=True)
 

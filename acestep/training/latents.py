@@ -71,7 +71,9 @@ def make_latents(run: Path, folder: Path, songs: int, workers: int, chunk: int =
     folder.mkdir(parents=True, exist_ok=True)
     starts = range(0, songs, chunk)
     wanted = [(run, folder, start, chunk) for start in starts if not _index(folder, start).is_file()]
-    with multiprocessing.get_context("spawn").Pool(workers, torch.set_num_threads, (1,)) as pool:
+    if not wanted:
+        return
+    with multiprocessing.get_context("spawn").Pool(min(workers, len(wanted)), torch.set_num_threads, (1,)) as pool:
         for number, path in enumerate(pool.imap_unordered(_make_chunk, wanted), 1):
             print(f"{number}/{len(wanted)} {path.name}", flush=True)
 

@@ -81,7 +81,8 @@ def channel_weights(vae_run: Path) -> Tensor:
 @torch.inference_mode()
 def silence_latents(vae_run: Path) -> Tensor:
     """Latents of 30 s of digital silence, ``[1, 750, C]``."""
-    return finished_vae(vae_run).encode(torch.zeros(1, AUDIO_CHANNELS, SAMPLE_RATE * TIMBRE_SECONDS)).clone()
+    silence = torch.zeros(1, AUDIO_CHANNELS, SAMPLE_RATE * TIMBRE_SECONDS)
+    return finished_vae(vae_run).encode(silence).clone(memory_format=torch.contiguous_format)
 
 
 @dataclass(frozen=True, slots=True)
