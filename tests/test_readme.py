@@ -72,6 +72,7 @@ def test_the_command_line_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         *("song.flac", "funk.flac", "plan.json", "take.flac", "wish.flac", "words.json", "codes.txt"),
         *("song.wav", "cover.flac", "repainted.wav", "longer.wav", "with_guitar.wav", "backing.wav", "harp.wav"),
         *("stems-vocals.wav", "stems-drums.wav", "stems-without_vocals_drums.wav", "joined.wav"),
+        *("swing.wav", "quartet.wav"),
         *("words.txt", "best.mp3", "best.lrc", "again.mp3"),
     }
 
