@@ -6,6 +6,7 @@ import ipaddress
 import os
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -75,6 +76,14 @@ def tiny() -> AceStepHandler:
 def tiny_base() -> AceStepHandler:
     """The embedded model with guidance, loaded once."""
     return _embedded("tiny-base")
+
+
+@pytest.fixture(scope="session")
+def published_form(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project whose embedded models have an autoencoder that diffusers can be."""
+    import parity_support
+
+    return parity_support.published_form(tmp_path_factory.mktemp("published-form"))
 
 
 @pytest.fixture(scope="session")

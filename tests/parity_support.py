@@ -11,12 +11,13 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 import torch
 from diffusers import AceStepPipeline, AutoencoderOobleck, FlowMatchEulerDiscreteScheduler
 from diffusers.models.autoencoders.autoencoder_oobleck import OobleckDiagonalGaussianDistribution
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from tokenizers.processors import TemplateProcessing
 from torch import Tensor, nn
@@ -25,10 +26,10 @@ from transformers import PreTrainedTokenizerFast, Qwen3Model
 
 from acestep.checkpoints.family import Family, find_weights
 from acestep.checkpoints.files import read_json
-from acestep.checkpoints.registry import ModelSpec
+from acestep.checkpoints.registry import EMBEDDED_BASE_MODEL, EMBEDDED_MODEL, ModelSpec
 from acestep.cogrun.schema import PROJECT
 from acestep.conditioning.text import END_OF_TEXT
-from acestep.constants import CODE_RATE, LATENT_CHANNELS, SAMPLE_RATE
+from acestep.constants import AUDIO_CHANNELS, CODE_RATE, LATENT_CHANNELS, SAMPLE_RATE, TIMBRE_SECONDS
 from acestep.handler import AceStepHandler
 from acestep.params import GenerationConfig, GenerationParams
 from acestep.pieces import latent_frames
@@ -36,6 +37,7 @@ from acestep.planner.plan import Metadata, Plan
 from acestep.playing import Rendering
 from acestep.request import Request
 from acestep.sampling.noise import item_noise
+from acestep.training.random_tiny import PUBLISHED_FORM, write_vae
 
 from models_support import diffusers_twin, draw
 
@@ -199,14 +201,37 @@ def told(*plans: Plan) -> dict[str, object]:
     }
 
 
-def diffusers_pipeline(family: Family) -> AceStepPipeline:
-    """The pipeline on the weights of ``family``, in fp32 and silent."""
+def published_form(root: Path) -> Path:
+    """A folder of the embedded models with an autoencoder of the published form, which diffusers can be."""
+    weights, packaged = root / "weights", PROJECT / "weights"
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        vae = write_vae(weights / EMBEDDED_MODEL.vae, PUBLISHED_FORM)
+    silence = vae.encode(torch.zeros(1, AUDIO_CHANNELS, SAMPLE_RATE * TIMBRE_SECONDS))
+    for spec in (EMBEDDED_MODEL, EMBEDDED_BASE_MODEL):
+        (weights / spec.folder).mkdir(exist_ok=True)
+        for name in ("config.json", "model.safetensors"):
+            (weights / spec.folder / name).symlink_to(packaged / spec.folder / name)
+        save_file({"silence_latent": silence.half()}, weights / spec.folder / "silence_latent.safetensors")
+    (weights / EMBEDDED_MODEL.text_encoder).symlink_to(packaged / EMBEDDED_MODEL.text_encoder)
+    return root
+
+
+def loaded(name: str, root: Path) -> AceStepHandler:
+    """The embedded model ``name`` of a project."""
+    handler = AceStepHandler()
+    handler.initialize_service(root, name, "cpu")
+    return handler
+
+
+def diffusers_pipeline(family: Family, root: Path) -> AceStepPipeline:
+    """The pipeline on the weights of ``family``, which were loaded from ``published_form``, in fp32 and silent."""
     twins = {name: diffusers_twin(name, family.model) for name in PARTS}
     config = family.model.config
     twins["transformer"].register_to_config(is_turbo=config.is_turbo, model_version=config.model_version)
     twins["condition_encoder"].silence_latent = family.silence.clone()
     pipe = AceStepPipeline(
-        vae=_vae(family.spec),
+        vae=_vae(root / "weights" / family.spec.vae),
         text_encoder=_text_encoder(family.spec),
         tokenizer=_tokenizer(family.spec),
         scheduler=FlowMatchEulerDiscreteScheduler(num_train_timesteps=1, shift=1.0),
@@ -216,9 +241,8 @@ def diffusers_pipeline(family: Family) -> AceStepPipeline:
     return pipe
 
 
-def _vae(spec: ModelSpec) -> AutoencoderOobleck:
+def _vae(folder: Path) -> AutoencoderOobleck:
     """diffusers' encoder has as many moments as its first layer has channels, true of the published sizes only."""
-    folder = find_weights(spec, PROJECT) / spec.vae
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*weight_norm. is deprecated", FutureWarning)  # diffusers' own doing
         vae = AutoencoderOobleck(**read_json(folder / "config.json"))

@@ -7,6 +7,7 @@ detokenizer on the same weights: nothing of ``prepare``, ``conditioning.context`
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from acestep.takes import Performance
 
 from edit_support import judged, played, tune, watched_steps
 from models_support import assert_close
-from parity_support import diffusers_pipeline, far, mean_encoding, song, their_ids, theirs
+from parity_support import diffusers_pipeline, far, loaded, mean_encoding, song, their_ids, theirs
 
 CPU = torch.device("cpu")
 FRAME = 1920
@@ -32,8 +33,13 @@ LEGO = "Generate the BACKING_VOCALS track based on the audio context:"
 
 
 @pytest.fixture(scope="module")
-def pipe(tiny_base: AceStepHandler) -> AceStepPipeline:
-    return diffusers_pipeline(tiny_base.renderer.family)
+def tiny_base(published_form: Path) -> AceStepHandler:
+    return loaded("tiny-base", published_form)
+
+
+@pytest.fixture(scope="module")
+def pipe(tiny_base: AceStepHandler, published_form: Path) -> AceStepPipeline:
+    return diffusers_pipeline(tiny_base.renderer.family, published_form)
 
 
 def encoded(pipe: AceStepPipeline, recording: np.ndarray) -> Tensor:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,7 +17,6 @@ from torch import Tensor
 
 from acestep.audio.codec import Codec
 from acestep.checkpoints.family import find_weights, load_family
-from acestep.cogrun.schema import PROJECT
 from acestep.conditioning.reference import timbre_excerpt
 from acestep.constants import LATENT_CHANNELS, SAMPLE_RATE
 from acestep.devices import choose_placement
@@ -33,6 +33,7 @@ from parity_support import (
     diffusers_pipeline,
     far,
     latents_of,
+    loaded,
     mean_encoding,
     ours,
     recording,
@@ -48,13 +49,23 @@ CODES = [7 * index % 1000 for index in range(25)]
 
 
 @pytest.fixture(scope="module")
-def turbo_pipe(tiny: AceStepHandler) -> AceStepPipeline:
-    return diffusers_pipeline(tiny.renderer.family)
+def tiny(published_form: Path) -> AceStepHandler:
+    return loaded("tiny", published_form)
 
 
 @pytest.fixture(scope="module")
-def base_pipe(tiny_base: AceStepHandler) -> AceStepPipeline:
-    return diffusers_pipeline(tiny_base.renderer.family)
+def tiny_base(published_form: Path) -> AceStepHandler:
+    return loaded("tiny-base", published_form)
+
+
+@pytest.fixture(scope="module")
+def turbo_pipe(tiny: AceStepHandler, published_form: Path) -> AceStepPipeline:
+    return diffusers_pipeline(tiny.renderer.family, published_form)
+
+
+@pytest.fixture(scope="module")
+def base_pipe(tiny_base: AceStepHandler, published_form: Path) -> AceStepPipeline:
+    return diffusers_pipeline(tiny_base.renderer.family, published_form)
 
 
 # --- Batches ----------------------------------------------------------------------------------------------------
@@ -154,14 +165,14 @@ class _Heard(Exception):  # noqa: N818
         self.samples = samples
 
 
-def test_numbers_between_bf16_networks(tiny: AceStepHandler) -> None:
+def test_numbers_between_bf16_networks(tiny: AceStepHandler, published_form: Path) -> None:
     """Ours keep noise levels and latents in fp32. Theirs round the levels the transformer hears, and the latents."""
     spec = tiny.renderer.family.spec
-    family = load_family(spec, find_weights(spec, PROJECT), choose_placement("cpu", "bfloat16"))
+    family = load_family(spec, find_weights(spec, published_form), choose_placement("cpu", "bfloat16"))
     levels: list[float] = []
     family.model.decoder.register_forward_pre_hook(lambda _module, args: levels.append(args[1].item()))
     rendering = Renderer(family).render(request_for(tiny, [SEED], shift=3.0), [song(1.0)])
-    seen = theirs(diffusers_pipeline(family).to(torch.bfloat16), song(1.0), shift=3.0)
+    seen = theirs(diffusers_pipeline(family, published_form).to(torch.bfloat16), song(1.0), shift=3.0)
     assert levels[1] == pytest.approx(21 / 22, abs=1e-7)
     assert seen.times[1][0] == 0.953125
     assert latents_of(rendering).dtype == torch.float32

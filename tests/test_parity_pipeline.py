@@ -7,6 +7,7 @@ value. What we do otherwise on purpose is in ``test_parity_disagreements``.
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 
 import pytest
 import torch
@@ -28,6 +29,7 @@ from parity_support import (
     diffusers_pipeline,
     far,
     latents_of,
+    loaded,
     mean_encoding,
     ours,
     recording,
@@ -42,13 +44,23 @@ CODES = [7 * index % 1000 for index in range(61)]
 
 
 @pytest.fixture(scope="module")
-def turbo_pipe(tiny: AceStepHandler) -> AceStepPipeline:
-    return diffusers_pipeline(tiny.renderer.family)
+def tiny(published_form: Path) -> AceStepHandler:
+    return loaded("tiny", published_form)
 
 
 @pytest.fixture(scope="module")
-def base_pipe(tiny_base: AceStepHandler) -> AceStepPipeline:
-    return diffusers_pipeline(tiny_base.renderer.family)
+def tiny_base(published_form: Path) -> AceStepHandler:
+    return loaded("tiny-base", published_form)
+
+
+@pytest.fixture(scope="module")
+def turbo_pipe(tiny: AceStepHandler, published_form: Path) -> AceStepPipeline:
+    return diffusers_pipeline(tiny.renderer.family, published_form)
+
+
+@pytest.fixture(scope="module")
+def base_pipe(tiny_base: AceStepHandler, published_form: Path) -> AceStepPipeline:
+    return diffusers_pipeline(tiny_base.renderer.family, published_form)
 
 
 def assert_agrees(rendering: Rendering, seen: Seen) -> None:
