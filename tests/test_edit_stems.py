@@ -93,10 +93,9 @@ def test_a_lego_track_is_silent_outside_of_its_region(
 def test_a_mix_is_as_loud_as_the_recording_and_holds_both(
     tiny_base: AceStepHandler, source: str, recording: np.ndarray, name: str
 ) -> None:
-    task = name.split()[0]
-    [alone], [mix] = (
-        sounds(run(tiny_base, source, task_type=task, **ADDING[name], mix=mix)) for mix in (False, True)
-    )
+    """Without the limiter, which bends the peaks of the track alone and those of the mix differently."""
+    fields = {"task_type": name.split()[0], "limit_true_peak": False, **ADDING[name]}
+    [alone], [mix] = (sounds(run(tiny_base, source, **fields, mix=mix)) for mix in (False, True))
     assert loudness(mix) == pytest.approx(loudness(recording), abs=0.5)
     parts = np.stack([recording.ravel(), alone.ravel()], axis=1).astype(np.float64)
     shares, *_ = np.linalg.lstsq(parts, mix.ravel().astype(np.float64), rcond=None)

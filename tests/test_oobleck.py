@@ -14,7 +14,7 @@ from torch import Tensor
 
 from acestep.constants import AUDIO_CHANNELS
 from acestep.models.oobleck import TILE_BYTES, Oobleck
-from acestep.models.oobleck_layers import WeightNormConv
+from acestep.models.oobleck_layers import WeightNormConv, overlapped
 from acestep.models.vae_config import OobleckConfig
 
 TOLERANCE = 1e-5
@@ -294,3 +294,11 @@ def test_audio_of_another_shape_is_refused(network: Oobleck, shape: tuple[int, .
 def test_latents_of_another_shape_are_refused(network: Oobleck, shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"latents have shape .*expected \[B, T, 4\]"):
         network.decode(torch.zeros(shape))
+
+
+@pytest.mark.parametrize(("batch", "channels", "stride", "frames"), [(1, 16, 40, 7), (2, 3, 2, 5), (1, 1, 6, 1)])
+def test_the_outermost_layer_is_a_transposed_convolution(batch: int, channels: int, stride: int, frames: int) -> None:
+    x, weight = torch.randn(batch, channels, 1, frames), torch.randn(channels, 2, 1, 2 * stride)
+    bias = torch.randn(2)
+    exact = torch.nn.functional.conv_transpose2d(x, weight, bias, stride=(1, stride), padding=(0, stride // 2))
+    torch.testing.assert_close(overlapped(x, weight, bias), exact, atol=1e-5, rtol=1e-5)

@@ -208,7 +208,7 @@ def test_what_differs_is_told(tiny: AceStepHandler, made: Path, tmp_path: Path) 
     told = str(remade.verdict)
     assert told.startswith(f"differs: made by version 0.0.9, this is {__version__}; PyTorch 2.11.0 then, 2.")
     assert "device cuda then, cpu now; dtype bfloat16 then, float32 now; revision of tiny 0123456789ab then" in told
-    old, new = (sf.read(path, dtype="float32")[0] for path in (file, remade.path))
+    old, new = (sf.read(path, dtype="float64")[0] for path in (file, remade.path))
     peak_db = 20 * np.log10(np.abs(old - new).max())
     assert remade.verdict.peak_db == pytest.approx(peak_db, abs=1e-6)
     assert told.endswith(f"; peak difference {peak_db:.0f} dB")

@@ -132,7 +132,31 @@ def last_conv(config: OobleckConfig) -> WeightNormConv:
     width, audio, stride = config.decoder_widths[-1], config.audio_channels, config.outer_stride
     if stride == 1:
         return conv(width, audio, EDGE_KERNEL, bias=False)
-    return upsampling_conv(width, audio, stride, bias=False)
+    return WeightNormConv((width, audio, 2 * stride), 0, overlapped)
+
+
+def overlapped(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """A transposed convolution of kernel 2k, stride k, padding k / 2 as one product and a sum of overlapping halves.
+
+    oneDNN takes seconds to make ready the convolution itself where k is large, for every length anew.
+
+    Args:
+        x: ``[B, C, 1, T]``.
+        weight: ``[C, out, 1, 2k]``.
+        bias: ``[out]`` or None.
+
+    Returns:
+        ``[B, out, 1, T k]``.
+    """
+    channels, out, _, size = weight.shape
+    half = size // 2
+    table = weight.permute(0, 3, 2, 1).reshape(channels, size * out)  # columns by sample, then by channel
+    pieces = (x.permute(0, 2, 3, 1) @ table).view(len(x), 1, -1, 2, half * out)  # [B, 1, T, 2, k out]
+    whole = x.new_zeros(len(x), 1, pieces.shape[2] + 1, half * out)
+    whole[:, :, :-1] += pieces[..., 0, :]
+    whole[:, :, 1:] += pieces[..., 1, :]
+    samples = whole.view(len(x), 1, -1, out)[:, :, half // 2 : -(half - half // 2)]
+    return (samples if bias is None else samples + bias).permute(0, 3, 1, 2)  # channels last
 
 
 class ResidualUnit(nn.Module):
