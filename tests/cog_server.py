@@ -9,6 +9,7 @@ with CogServer(project_dir, env) as server, WebhookSink() as sink:
 from __future__ import annotations
 
 import base64
+import io
 import json
 import secrets
 import shutil
@@ -21,9 +22,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
+import numpy as np
+import soundfile as sf
+
 from acestep.cogrun.client import Reply
 from acestep.cogrun.main import COGLET_FOLDERS
 from acestep.cogrun.server import CogRuntime
+from acestep.constants import SAMPLE_RATE
+from acestep.output.tags import read_recipe
 
 Json = dict[str, Any]
 Item = TypeVar("Item")
@@ -208,6 +214,21 @@ def decoded(uri: str) -> bytes:
     assert header.startswith("data:"), f"not a data URI: {uri[:60]}"
     assert header.endswith(";base64"), f"not base64: {header}"
     return base64.b64decode(payload, validate=True)
+
+
+def heard(answer: Json, rate: int = SAMPLE_RATE) -> np.ndarray:
+    """Samples ``[S, 2]`` of 16 bits of the one file of an answer."""
+    samples, found = sf.read(io.BytesIO(decoded(answer["output"])), dtype="int16")
+    assert found == rate
+    return samples
+
+
+def recipe_of(answer: Json, folder: Path) -> dict[str, Any]:
+    """What the one file of an answer, which ``folder`` gets a copy of, says about itself."""
+    assert answer["status"] == "succeeded", answer
+    path = folder / "song.wav"
+    path.write_bytes(decoded(answer["output"]))
+    return read_recipe(path)
 
 
 def project(folder: Path, name: str) -> Path:

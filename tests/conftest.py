@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from diffusers import AceStepPipeline
+
     from acestep.handler import AceStepHandler
     from acestep.llm_inference import LLMHandler
 
@@ -69,13 +71,13 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def tiny() -> AceStepHandler:
     """The embedded few-step model, loaded once."""
-    return _embedded("tiny")
+    return _embedded("tiny", _project())
 
 
 @pytest.fixture(scope="session")
 def tiny_base() -> AceStepHandler:
     """The embedded model with guidance, loaded once."""
-    return _embedded("tiny-base")
+    return _embedded("tiny-base", _project())
 
 
 @pytest.fixture(scope="session")
@@ -84,6 +86,34 @@ def published_form(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import parity_support
 
     return parity_support.published_form(tmp_path_factory.mktemp("published-form"))
+
+
+@pytest.fixture(scope="session")
+def twin(published_form: Path) -> AceStepHandler:
+    """``tiny`` as diffusers can be."""
+    return _embedded("tiny", published_form)
+
+
+@pytest.fixture(scope="session")
+def twin_base(published_form: Path) -> AceStepHandler:
+    """``tiny_base`` as diffusers can be."""
+    return _embedded("tiny-base", published_form)
+
+
+@pytest.fixture(scope="session")
+def turbo_pipe(twin: AceStepHandler, published_form: Path) -> AceStepPipeline:
+    """diffusers' pipeline on the weights of ``twin``."""
+    from parity_support import diffusers_pipeline
+
+    return diffusers_pipeline(twin.renderer.family, published_form)
+
+
+@pytest.fixture(scope="session")
+def base_pipe(twin_base: AceStepHandler, published_form: Path) -> AceStepPipeline:
+    """diffusers' pipeline on the weights of ``twin_base``."""
+    from parity_support import diffusers_pipeline
+
+    return diffusers_pipeline(twin_base.renderer.family, published_form)
 
 
 @pytest.fixture(scope="session")
@@ -105,10 +135,15 @@ def terse(tmp_path_factory: pytest.TempPathFactory) -> LLMHandler:
     return terse_planner(tmp_path_factory.mktemp("terse"))
 
 
-def _embedded(name: str) -> AceStepHandler:
+def _project() -> Path:
     from acestep.cogrun.schema import PROJECT
+
+    return PROJECT
+
+
+def _embedded(name: str, root: Path) -> AceStepHandler:
     from acestep.handler import AceStepHandler
 
     handler = AceStepHandler()
-    handler.initialize_service(project_root=str(PROJECT), config_path=name, device="cpu")
+    handler.initialize_service(project_root=str(root), config_path=name, device="cpu")
     return handler

@@ -7,7 +7,6 @@ detokenizer on the same weights: nothing of ``prepare``, ``conditioning.context`
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,7 +21,7 @@ from acestep.takes import Performance
 
 from edit_support import judged, played, tune, watched_steps
 from models_support import assert_close
-from parity_support import diffusers_pipeline, far, loaded, mean_encoding, song, their_ids, theirs
+from parity_support import far, mean_encoding, song, their_ids, theirs
 
 CPU = torch.device("cpu")
 FRAME = 1920
@@ -32,30 +31,20 @@ REPAINT = "Repaint the mask area based on the given conditions:"
 LEGO = "Generate the BACKING_VOCALS track based on the audio context:"
 
 
-@pytest.fixture(scope="module")
-def tiny_base(published_form: Path) -> AceStepHandler:
-    return loaded("tiny-base", published_form)
-
-
-@pytest.fixture(scope="module")
-def pipe(tiny_base: AceStepHandler, published_form: Path) -> AceStepPipeline:
-    return diffusers_pipeline(tiny_base.renderer.family, published_form)
-
-
-def encoded(pipe: AceStepPipeline, recording: np.ndarray) -> Tensor:
+def encoded(base_pipe: AceStepPipeline, recording: np.ndarray) -> Tensor:
     """Latents ``[1, T, C]`` of all of a recording, the last frame filled with digital silence, by diffusers."""
     whole = np.pad(recording, ((0, 0), (0, -recording.shape[1] % FRAME)))
     with mean_encoding(), torch.no_grad():
-        return pipe.prepare_src_latents(CPU, torch.float32, src_audio=torch.from_numpy(whole))[0]
+        return base_pipe.prepare_src_latents(CPU, torch.float32, src_audio=torch.from_numpy(whole))[0]
 
 
-def through_codes(pipe: AceStepPipeline, latents: Tensor) -> Tensor:
+def through_codes(base_pipe: AceStepPipeline, latents: Tensor) -> Tensor:
     """What the semantic codes keep of latents ``[1, T, C]``, by diffusers; silence fills up the last code."""
     missing = -latents.shape[1] % 5
-    filled = torch.cat([latents, pipe.condition_encoder.silence_latent[:, :missing]], dim=1)
+    filled = torch.cat([latents, base_pipe.condition_encoder.silence_latent[:, :missing]], dim=1)
     with torch.no_grad():
-        quantized, _ = pipe.audio_tokenizer.tokenize(filled)
-        return pipe.audio_token_detokenizer(quantized)[:, : latents.shape[1]]
+        quantized, _ = base_pipe.audio_tokenizer.tokenize(filled)
+        return base_pipe.audio_token_detokenizer(quantized)[:, : latents.shape[1]]
 
 
 # --- The table --------------------------------------------------------------------------------------------------
@@ -154,15 +143,15 @@ CASES = {
 }  # fmt: skip
 
 
-def expected_context(handler: AceStepHandler, pipe: AceStepPipeline, case: Case) -> Tensor:
+def expected_context(handler: AceStepHandler, base_pipe: AceStepPipeline, case: Case) -> Tensor:
     """Source latents and mask side by side, ``[1, T, 2 * C]``."""
     around = ((0, 0), (case.before, case.behind))
-    latents = encoded(pipe, np.pad(tune(case.seconds), around))
+    latents = encoded(base_pipe, np.pad(tune(case.seconds), around))
     silence = handler.renderer.family.silence[:, : latents.shape[1]]
     if case.source == "silence":
         source = silence
     else:
-        source = through_codes(pipe, latents) if case.source == "codes" else latents.clone()
+        source = through_codes(base_pipe, latents) if case.source == "codes" else latents.clone()
     first, end = case.mask or (0, latents.shape[1])
     if case.erased:
         source[:, first:end] = silence[:, first:end]
@@ -172,33 +161,35 @@ def expected_context(handler: AceStepHandler, pipe: AceStepPipeline, case: Case)
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
-def test_every_task_hears_what_the_table_says(tiny_base: AceStepHandler, pipe: AceStepPipeline, case: Case) -> None:
+def test_every_task_hears_what_the_table_says(
+    twin_base: AceStepHandler, base_pipe: AceStepPipeline, case: Case
+) -> None:
     recording = None if "src_audio" in case.fields else tune(case.seconds)
-    performance = played(tiny_base, recording, task_type=case.task, **{"inference_steps": 1, **case.fields})
+    performance = played(twin_base, recording, task_type=case.task, **{"inference_steps": 1, **case.fields})
     rendering = performance.rendering
     [piece] = [made.piece for made in rendering.songs]
     assert piece.instruction == case.instruction
-    text, _ = their_ids(pipe, piece.plan, case.instruction)
+    text, _ = their_ids(base_pipe, piece.plan, case.instruction)
     assert [list(tokens.text) for tokens in rendering.tokens] == text
-    expected = expected_context(tiny_base, pipe, case)
+    expected = expected_context(twin_base, base_pipe, case)
     assert torch.equal(rendering.conditions.context[..., LATENT_CHANNELS:], expected[..., LATENT_CHANNELS:])
     assert_close(rendering.conditions.context, expected)
 
 
-def test_the_kinds_of_source_differ(tiny_base: AceStepHandler, pipe: AceStepPipeline) -> None:
+def test_the_kinds_of_source_differ(twin_base: AceStepHandler, base_pipe: AceStepPipeline) -> None:
     """Else the table above could not tell them apart."""
-    latents = encoded(pipe, tune(4.0))
-    silence = tiny_base.renderer.family.silence[:, :100]
+    latents = encoded(base_pipe, tune(4.0))
+    silence = twin_base.renderer.family.silence[:, :100]
     assert far(latents, silence)
-    assert far(latents, through_codes(pipe, latents))
+    assert far(latents, through_codes(base_pipe, latents))
     assert far(silence[:, :25], silence[:, 25:50]), "erasing with other places of silence would not be seen"
 
 
-def test_codes_are_heard_instead_of_a_recording(tiny_base: AceStepHandler, pipe: AceStepPipeline) -> None:
+def test_codes_are_heard_instead_of_a_recording(twin_base: AceStepHandler, base_pipe: AceStepPipeline) -> None:
     codes = [7 * index % 1000 for index in range(55)]
     spelled = "".join(f"<|audio_code_{code}|>" for code in codes)
-    rendering = played(tiny_base, None, task_type="cover", audio_codes=spelled).rendering
-    seen = theirs(pipe, song(codes=codes), num_inference_steps=1)
+    rendering = played(twin_base, None, task_type="cover", audio_codes=spelled).rendering
+    seen = theirs(base_pipe, song(codes=codes), num_inference_steps=1)
     assert rendering.songs[0].piece.instruction == COVER
     assert_close(rendering.conditions.context, seen.context[0])
 
@@ -215,15 +206,15 @@ SHARED = {
 
 
 @pytest.mark.parametrize("task", SHARED)
-def test_diffusers_prepares_the_same(tiny_base: AceStepHandler, pipe: AceStepPipeline, task: str) -> None:
+def test_diffusers_prepares_the_same(twin_base: AceStepHandler, base_pipe: AceStepPipeline, task: str) -> None:
     """Prompts, conditions and context of every task that it knows; and its latents, where it keeps nothing."""
     fields, arguments = SHARED[task]
     recording, guided = tune(4.0), {"inference_steps": 3, "guidance_scale": 5.0}
-    rendering = played(tiny_base, recording, task_type=task, **guided, **fields).rendering
+    rendering = played(twin_base, recording, task_type=task, **guided, **fields).rendering
     [made] = rendering.songs
     with mean_encoding():
         seen = theirs(
-            pipe, made.plan, seeds=[made.seed], src_audio=torch.from_numpy(recording), task_type=task,
+            base_pipe, made.plan, seeds=[made.seed], src_audio=torch.from_numpy(recording), task_type=task,
             num_inference_steps=3, guidance_scale=5.0, shift=1.0, **arguments,
         )  # fmt: skip
     assert [list(tokens.text) for tokens in rendering.tokens] == seen.ids[0].tolist()
@@ -266,33 +257,33 @@ def steps_with_the_recording(handler: AceStepHandler, **fields: object) -> tuple
     ],
 )
 def test_the_recording_is_heard_for_a_share_of_the_steps(
-    tiny_base: AceStepHandler, fields: dict[str, object], heard: int
+    twin_base: AceStepHandler, fields: dict[str, object], heard: int
 ) -> None:
-    flags, _ = steps_with_the_recording(tiny_base, inference_steps=50, **fields)
+    flags, _ = steps_with_the_recording(twin_base, inference_steps=50, **fields)
     assert flags == [True] * heard + [False] * (len(flags) - heard)
     assert len(flags) == (40 if "cover_noise_strength" in fields else 50)
 
 
-def test_after_the_switch_it_is_a_new_song(tiny_base: AceStepHandler) -> None:
+def test_after_the_switch_it_is_a_new_song(twin_base: AceStepHandler) -> None:
     """Silence as the source, the instruction of a new song, the same words, the same mask."""
-    with watched_steps(tiny_base) as seen:
-        performance = played(tiny_base, tune(2.0), task_type="cover", audio_cover_strength=0.5, inference_steps=4)
+    with watched_steps(twin_base) as seen:
+        performance = played(twin_base, tune(2.0), task_type="cover", audio_cover_strength=0.5, inference_steps=4)
     [made] = performance.rendering.songs
-    silence = tiny_base.renderer.family.silence[:, :50]
+    silence = twin_base.renderer.family.silence[:, :50]
     first, last = seen.contexts[0], seen.contexts[-1]
     assert torch.equal(last[..., :LATENT_CHANNELS], silence)
     assert torch.equal(last[..., LATENT_CHANNELS:], first[..., LATENT_CHANNELS:])
-    request = judged(tiny_base, src_audio=None, task_type="text2music")
-    alone = tiny_base.renderer.render(request, [made.plan])
+    request = judged(twin_base, src_audio=None, task_type="text2music")
+    alone = twin_base.renderer.render(request, [made.plan])
     assert [len(seen.encoder), seen.encoder[0].shape[0]] == [2, 1]
     assert torch.equal(seen.encoder[0], performance.rendering.conditions.encoder_states)
     assert torch.equal(seen.encoder[1], alone.conditions.encoder_states)
     assert far(seen.encoder[1][:, -1], seen.encoder[0][:, -1])
 
 
-def test_a_cover_that_hears_nothing_is_a_new_song(tiny_base: AceStepHandler) -> None:
-    [made] = played(tiny_base, tune(2.0), task_type="cover", audio_cover_strength=0.0).rendering.songs
-    alone = tiny_base.renderer.render(judged(tiny_base, src_audio=None, task_type="text2music"), [made.plan])
+def test_a_cover_that_hears_nothing_is_a_new_song(twin_base: AceStepHandler) -> None:
+    [made] = played(twin_base, tune(2.0), task_type="cover", audio_cover_strength=0.0).rendering.songs
+    alone = twin_base.renderer.render(judged(twin_base, src_audio=None, task_type="text2music"), [made.plan])
     assert torch.equal(made.latents, alone.songs[0].latents)
 
 
@@ -304,17 +295,17 @@ def test_a_cover_that_hears_nothing_is_a_new_song(tiny_base: AceStepHandler) -> 
     [(0.0, 10, 1.0), (0.2, 10, 0.8), (0.27, 10, 0.7), (0.04, 10, 1.0), (1.0, 10, 0.1), (0.97, 4, 0.25)],
 )
 def test_the_noise_starts_from_the_recording(
-    tiny_base: AceStepHandler, pipe: AceStepPipeline, strength: float, steps: int, start: float
+    twin_base: AceStepHandler, base_pipe: AceStepPipeline, strength: float, steps: int, start: float
 ) -> None:
     """At the schedule's level nearest to 1 - strength; clean latents, whatever the codes keep of them."""
     recording = tune(2.0)
     fields = {"task_type": "cover", "cover_noise_strength": strength, "inference_steps": steps}
-    with watched_steps(tiny_base) as seen:
-        performance = played(tiny_base, recording, **fields)
+    with watched_steps(twin_base) as seen:
+        performance = played(twin_base, recording, **fields)
     noise = item_noise([performance.takes[0].seed], [50], LATENT_CHANNELS)
     assert seen.levels[0] == pytest.approx(start, abs=1e-6)
     assert len(seen.levels) == round(start * steps)
-    assert_close(seen.states[0], start * noise + (1 - start) * encoded(pipe, recording))
+    assert_close(seen.states[0], start * noise + (1 - start) * encoded(base_pipe, recording))
 
 
 # --- What stays while a region is sampled -----------------------------------------------------------------------
@@ -322,15 +313,15 @@ def test_the_noise_starts_from_the_recording(
 
 @pytest.mark.parametrize("fields", [{}, {"scheduler_type": "heun"}, {"infer_method": "sde"}, {"shift": 3.0}])
 def test_outside_a_region_every_state_lies_between_the_noise_and_the_recording(
-    tiny_base: AceStepHandler, pipe: AceStepPipeline, fields: dict[str, object]
+    twin_base: AceStepHandler, base_pipe: AceStepPipeline, fields: dict[str, object]
 ) -> None:
     recording = tune(4.0)
-    with watched_steps(tiny_base) as seen:
+    with watched_steps(twin_base) as seen:
         performance = played(
-            tiny_base, recording, task_type="repaint", inference_steps=5, **region(1.0, 2.0), **fields
+            twin_base, recording, task_type="repaint", inference_steps=5, **region(1.0, 2.0), **fields
         )
     [made] = performance.rendering.songs
-    noise, clean = item_noise([made.seed], [100], LATENT_CHANNELS), encoded(pipe, recording)
+    noise, clean = item_noise([made.seed], [100], LATENT_CHANNELS), encoded(base_pipe, recording)
     kept = torch.ones(100, dtype=torch.bool)
     kept[25:50] = False
     opened = dict(reversed([*zip(seen.levels, seen.states, strict=True)]))
@@ -343,16 +334,16 @@ def test_outside_a_region_every_state_lies_between_the_noise_and_the_recording(
     assert far(made.latents[None, ~kept], clean[:, ~kept])
 
 
-def test_what_was_in_a_region_leaves_no_trace_in_it(tiny_base: AceStepHandler) -> None:
+def test_what_was_in_a_region_leaves_no_trace_in_it(twin_base: AceStepHandler) -> None:
     """Two recordings that differ in the region alone, far from its borders: what is made there is the same."""
     one, other = tune(8.0), tune(8.0)
-    hearing = tiny_base.renderer.hearing_frames
+    hearing = twin_base.renderer.hearing_frames
     first, end = (25 + hearing) * FRAME, (175 - hearing) * FRAME
     assert first < end
     other[:, first:end] = tune(8.0, seed=9)[:, first:end]
     for fields in ({}, {"timesteps": [0.8, 0.4]}):
         made = [
-            played(tiny_base, recording, task_type="repaint", **region(1.0, 7.0), **fields).rendering.songs[0]
+            played(twin_base, recording, task_type="repaint", **region(1.0, 7.0), **fields).rendering.songs[0]
             for recording in (one, other)
         ]
         assert_close(made[0].latents, made[1].latents)
@@ -363,14 +354,14 @@ def test_seconds_and_frames_agree_with_the_rates() -> None:
 
 
 def test_levels_of_ones_own_begin_with_noise_where_music_is_made(
-    tiny_base: AceStepHandler, pipe: AceStepPipeline
+    twin_base: AceStepHandler, base_pipe: AceStepPipeline
 ) -> None:
     """Only ``cover_noise_strength`` starts from the recording."""
     recording, levels = tune(4.0), {"timesteps": [0.5, 0.25]}
-    noise, clean = item_noise([3], [100], LATENT_CHANNELS), encoded(pipe, recording)
+    noise, clean = item_noise([3], [100], LATENT_CHANNELS), encoded(base_pipe, recording)
     for task, fields in (("extract", {"track_name": "drums"}), ("cover", {}), ("repaint", region(1.0, 2.0))):
-        with watched_steps(tiny_base) as seen:
-            played(tiny_base, recording, task_type=task, **levels, **fields)
+        with watched_steps(twin_base) as seen:
+            played(twin_base, recording, task_type=task, **levels, **fields)
         made = slice(25, 50) if task == "repaint" else slice(None)
         assert torch.equal(seen.states[0][:, made], noise[:, made])
         if task == "repaint":

@@ -8,7 +8,6 @@ import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,9 +15,8 @@ import soundfile as sf
 
 from acestep.cogrun.schema import PROJECT
 from acestep.constants import SAMPLE_RATE, TRACK_NAMES
-from acestep.output.tags import read_recipe
 
-from cog_server import CogServer, Json, WebhookSink, data_uri, decoded
+from cog_server import CogServer, Json, WebhookSink, data_uri, decoded, heard, recipe_of
 from hardening_support import tone
 
 SOURCE_S = 4.0
@@ -67,19 +65,6 @@ def made(server: CogServer, **inputs: object) -> Json:
     answer = server.predict({**WORDS, **inputs})
     assert answer["status"] == "succeeded", answer
     return answer
-
-
-def heard(answer: Json) -> np.ndarray:
-    """Samples ``[S, 2]`` of 16 bits of the one file of an answer."""
-    samples, rate = sf.read(io.BytesIO(decoded(answer["output"])), dtype="int16")
-    assert rate == SAMPLE_RATE
-    return samples
-
-
-def recipe_of(answer: Json, folder: Path) -> dict[str, Any]:
-    path = folder / "song.wav"
-    path.write_bytes(decoded(answer["output"]))
-    return read_recipe(path)
 
 
 def failure(server: CogServer, **inputs: object) -> str:

@@ -16,10 +16,9 @@ from safetensors.torch import save
 
 from acestep.cogrun.schema import PROJECT
 from acestep.constants import SAMPLE_RATE
-from acestep.output.tags import read_recipe
 from acestep.tasks import FIRST_TASKS, Region
 
-from cog_server import CogServer, Json, data_uri, decoded
+from cog_server import CogServer, Json, data_uri, decoded, heard, recipe_of
 from fake_hub import UNPINNED_COMMIT, FakeHub, Repository, serving
 from hardening_support import tone
 from v1_adapter_support import random_pairs
@@ -81,19 +80,6 @@ def made(server: CogServer, **inputs: Any) -> Json:
     answer = server.predict({**QUICK, **inputs})
     assert answer["status"] == "succeeded", answer
     return answer
-
-
-def heard(answer: Json, rate: int = SAMPLE_RATE) -> np.ndarray:
-    """Samples ``[S, 2]`` of 16 bits."""
-    samples, found = sf.read(io.BytesIO(decoded(answer["output"])), dtype="int16")
-    assert found == rate
-    return samples
-
-
-def recipe_of(answer: Json, folder: Path) -> dict[str, Any]:
-    path = folder / "song.wav"
-    path.write_bytes(decoded(answer["output"]))
-    return read_recipe(path)
 
 
 def failure(server: CogServer, **inputs: Any) -> str:

@@ -21,47 +21,49 @@ from acestep.commands.edit_command import (
 )
 from acestep.commands.options import given
 from acestep.params import GenerationParams
-from acestep.tasks import AUDIO2AUDIO, STYLE_TRANSFER
+from acestep.tasks import AUDIO2AUDIO, STYLE_TRANSFER, Task
 
 _DEFAULTS = GenerationParams()
 
 
-def _add_far(parser: argparse.ArgumentParser, default: float) -> None:
-    about = f"how far from SONG it is, 0 to 1; default: {default:g}"
+def _add_far(parser: argparse.ArgumentParser, task: Task) -> None:
+    about = f"how far from SONG it is, 0 to 1; default: {getattr(_DEFAULTS, task.follows):g}"
     parser.add_argument("--strength", type=float, metavar="S", help=about)
     about = "take the voice out of SONG and put it over the result (models of ACE-Step 1.5)"
     parser.add_argument("--keep-voice", action="store_true", help=f"{about}; default: SONG as a whole is followed")
 
 
+def _far_of(arguments: argparse.Namespace, task: Task) -> dict[str, Any]:
+    """The task, and what ``_add_far`` declares, as parameters of the Python API."""
+    keeps = {"task_type": task.name, "preserve_vocals": arguments.keep_voice}
+    return {**keeps, **given(arguments, **{task.follows: "strength"})}
+
+
 def _add_audio2audio(parser: argparse.ArgumentParser) -> None:
     add_song(parser)
     add_words(parser, "the result in words")
-    _add_far(parser, _DEFAULTS.audio2audio_strength)
+    _add_far(parser, AUDIO2AUDIO)
 
 
 def _audio2audio(arguments: argparse.Namespace) -> dict[str, Any]:
     return {
-        "task_type": AUDIO2AUDIO.name,
-        "preserve_vocals": arguments.keep_voice,
+        **_far_of(arguments, AUDIO2AUDIO),
         **source_of(arguments),
         **words_of(arguments),
-        **given(arguments, audio2audio_strength="strength"),
     }
 
 
 def _add_style_transfer(parser: argparse.ArgumentParser) -> None:
     add_song(parser)
     add_change(parser)
-    _add_far(parser, _DEFAULTS.style_strength)
+    _add_far(parser, STYLE_TRANSFER)
 
 
 def _style_transfer(arguments: argparse.Namespace) -> dict[str, Any]:
     return {
-        "task_type": STYLE_TRANSFER.name,
-        "preserve_vocals": arguments.keep_voice,
+        **_far_of(arguments, STYLE_TRANSFER),
         **source_of(arguments),
         **change_of(arguments),
-        **given(arguments, style_strength="strength"),
     }
 
 

@@ -168,9 +168,14 @@ class Oobleck(nn.Module):
         moments = self.encoder(audio.unsqueeze(2), self.tile_bytes).squeeze(2)  # [B, 2, 1, S] -> [B, 2 C, T]
         mean, scale = moments.chunk(2, dim=1)  # [B, C, T] each
         if self.envelope is not None:
-            loud = self.envelope(audio).to(mean)
-            mean = torch.cat([loud, mean[:, loud.shape[1] :]], 1)
+            mean = self._with_envelope(mean, audio)
         return mean, scale
+
+    def _with_envelope(self, mean: Tensor, audio: Tensor) -> Tensor:
+        """``mean`` ``[B, C, T]`` with the envelope in its first channels, frame after frame in memory as it was."""
+        loud = self.envelope(audio).to(mean)
+        rest = mean[:, loud.shape[1] :]
+        return torch.cat([loud.transpose(1, 2), rest.transpose(1, 2)], 2).transpose(1, 2)
 
     def encode(self, audio: Tensor) -> Tensor:
         """Latents ``[B, T, C]`` of ``audio`` ``[B, 2, S]``: the mean of ``moments``; no random numbers are used."""
