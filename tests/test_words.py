@@ -235,7 +235,7 @@ def test_nothing_cannot_be_laid_out(terse: LLMHandler) -> None:
     [
         ("", "audio_codes is empty; give the codes of a song, or audio."),
         ("<|audio_code_1|>x", "audio_codes holds 'x'; write only <|audio_code_N|> tokens."),
-        (CODES + "<|audio_code_1000|>", "audio_codes holds code 1000, but this model's codes are 0 to 999."),
+        (CODES + "<|audio_code_4096|>", "audio_codes holds code 4096, but this model's codes are 0 to 4095."),
         (codes_text(range(49)), "Invalid audio duration: audio_codes must be 10 to 600 seconds, not 9.8."),
         (codes_text([1] * 3001), "Invalid audio duration: audio_codes must be 10 to 600 seconds, not 600.2."),
     ],

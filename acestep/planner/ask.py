@@ -163,3 +163,7 @@ class Draws:
     def many(self, count: int) -> np.ndarray:
         """The next numbers ``[count]``, float64; equal to as many calls of ``next``."""
         return self._generator.random(count)
+
+    def take_back(self, count: int) -> None:
+        """The last numbers were not used: they come again."""
+        self._generator.bit_generator.advance(-count)

@@ -151,6 +151,11 @@ def read_lyrics(text: str) -> str:
     return answer[heading.end() :].strip(_BLANKS) if (heading := _HEADING.match(answer)) else answer
 
 
+def is_heading(line: str) -> bool:
+    """Whether a line stands above lyrics and is none of them."""
+    return _HEADING.fullmatch(line.strip(_BLANKS)) is not None
+
+
 def _thinking(text: str) -> str:
     """The part of an answer that can hold fields: up to the closing tag, or the first code, or all."""
     end = _closing(text)

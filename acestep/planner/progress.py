@@ -10,7 +10,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
-from acestep.planner.chain import END_OF_TURN, END_THINK, THINK
+from acestep.planner.chain import END_OF_TURN, END_THINK, THINK, is_heading
 
 Line = Callable[[int, str], None]  # (number of the song, a finished line)
 Share = Callable[[float, str], None]  # (share done from 0 to 1, stage); what it raises ends the planning
@@ -56,8 +56,9 @@ class Watch:
         if self._line is not None:
             self._written[index] += tokens
             lines = _LINE_END.split(self._spell(self._written[index]))
-            for text in filter(None, lines[self._shown[index] : -1]):
-                self._line(self._first + index, text)
+            for text in lines[self._shown[index] : -1]:
+                if text and not is_heading(text):
+                    self._line(self._first + index, text)
             self._shown[index] = len(lines) - 1
         self._tell(0.0, "thinking")
 

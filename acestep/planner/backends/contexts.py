@@ -66,6 +66,12 @@ class Contexts:
         if any(texts):
             read(self.network, self.cache, texts)
 
+    def take_back(self, counts: Sequence[int]) -> None:
+        """Forget so many of the last tokens read behind each answer's prompts."""
+        lost = {answer.index: count for answer, count in zip(self.answers, counts, strict=True)}
+        owners = [answer.index for answer, _ in self.rows]
+        self.cache.lengths = [length - lost[owner] for owner, length in zip(owners, self.cache.lengths, strict=True)]
+
     def keep(self, answers: Sequence[Answer]) -> None:
         """Let go of the rows of all other answers."""
         if len(answers) < len(self.answers):

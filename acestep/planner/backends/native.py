@@ -161,7 +161,12 @@ class NativeBackend:
         run = CodesRun(contexts, self._codes, ends, first, self._player())
         stretches = [answer.state.index for answer in contexts.answers]
         while [answer.state.index for answer in contexts.answers if answer.codes] == stretches:
-            for answer, tokens in zip(contexts.answers, run.write(), strict=True):
+            written = run.write()
+            meant = [tokens[: tokens.index(ends) + 1] if ends in tokens else tokens for tokens in written]
+            spare = [len(tokens) - len(kept) for tokens, kept in zip(written, meant, strict=True)]
+            contexts.take_back(spare)
+            for answer, tokens, count in zip(contexts.answers, meant, spare, strict=True):
+                answer.draws.take_back(count)
                 self._write(answer, tokens)
             if len(self._told(contexts.answers, heard)) < len(stretches):
                 return
