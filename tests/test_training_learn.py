@@ -21,9 +21,10 @@ from acestep.constants import AUDIO_CHANNELS, SAMPLE_RATE
 from acestep.errors import GenerationError
 from acestep.models.oobleck import Oobleck
 from acestep.models.vae_config import OobleckConfig
-from acestep.training.learn.lapped import lapped_basis, rescale_latents, start_as_transform
+from acestep.training.learn.lapped import lapped_basis, start_as_transform
 from acestep.training.learn.losses import distortion, log_mel_distance, si_sdr, spectral_distance
 from acestep.training.learn.trainer import CHECKPOINT, CURVE, PREVIOUS, Budget, Settings, Trainer
+from acestep.training.learn.weighing import channel_weights
 
 SETTINGS = Settings(learning_rate=1e-2, warmup_steps=5, accumulate=2)
 RUN = """
@@ -230,13 +231,36 @@ def test_the_untrained_autoencoder_passes_low_sounds_through() -> None:
     assert latents.isfinite().all()
 
 
-def test_rescaled_latents_decode_to_the_same_sound() -> None:
-    config = OobleckConfig(8, (2, 4), (1, 2), 4, 4, outer_stride=4)
+def small_vae() -> Oobleck:
+    """Begun as a transform coder, with two channels of envelope and four others."""
     torch.manual_seed(0)
-    vae = Oobleck(config).requires_grad_(False)
-    sound = torch.randn(2, AUDIO_CHANNELS, 20 * config.hop)
-    latents, deviation = vae.encode(sound), torch.tensor([0.5, 1.0, 2.0, 4.0])
-    made = vae.decode(latents)
-    rescale_latents(vae, deviation)
-    assert torch.allclose(vae.encode(sound) * deviation, latents, atol=1e-5)
-    assert torch.allclose(vae.decode(vae.encode(sound)), made, atol=1e-5)
+    vae = Oobleck(OobleckConfig(80, (4, 6), (1, 2), 80, 6, outer_stride=40, envelope_channels=2)).requires_grad_(
+        False
+    )
+    sound = torch.randn(4, AUDIO_CHANNELS, 100 * vae.config.hop)
+    vae.envelope.fit(sound)
+    start_as_transform(vae, sound)
+    return vae
+
+
+def test_what_latents_say_beside_the_envelope_is_linear() -> None:
+    """So it stays the same to whatever learns from it, however long the decoder is trained."""
+    vae = small_vae()
+    one, other = torch.randn(2, 1, AUDIO_CHANNELS, 50 * vae.config.hop)
+    apart = (vae.encode(one) - 3 * vae.encode(other))[..., 2:]
+    error = vae.encode(one - 3 * other)[..., 2:] - apart
+    assert error.std() < 0.02 * apart.std()
+
+
+@pytest.mark.parametrize("power", [1, 2])
+def test_channels_count_by_what_whitening_divided_them_by(power: int) -> None:
+    vae = small_vae()
+    before = channel_weights(vae, power, 0.7)
+    assert before.mean() == pytest.approx(1.0)
+    assert before[:2].sum() == pytest.approx(0.7 * 6), "the share of the envelope"
+    vae.encoder.conv2.weight_g[3] *= 4.0
+    vae.envelope.basis[:, 0] *= 2.0
+    after = channel_weights(vae, power, 0.7)
+    assert after[3] / after[4] == pytest.approx((before[3] / before[4]).item() / 4**power)
+    assert after[0] / after[1] == pytest.approx((before[0] / before[1]).item() / 2**power)
+    assert after.mean() == pytest.approx(1.0)

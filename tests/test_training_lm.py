@@ -8,10 +8,11 @@ import random
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.nn.functional import log_softmax
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from acestep.constants import CODE_RATE, INSTRUMENTAL_LYRICS
+from acestep.constants import CODE_RATE, FRAMES_PER_CODE, INSTRUMENTAL_LYRICS
 from acestep.errors import InputError
 from acestep.models.config import AceStepConfig
 from acestep.planner.answers import codes_grammar, planning_grammar, writing_grammar
@@ -42,12 +43,13 @@ from acestep.training.sizes import TRANSFORMER, VOCABULARY
 from acestep.training.songs import HELD_OUT_SEED, record_of, training_score
 from acestep.training.train_lm import (
     CODE_WEIGHT,
+    EARS_WEIGHT,
     LmLessons,
     LmLoss,
-    answer_logits,
     new_planner,
     padded,
 )
+from acestep.training.truth import FRAME_FACTS, SONG_FACTS, frame_facts
 
 CODEBOOK = AceStepConfig.from_dict(TRANSFORMER).codebook_size
 SEEDS = range(12)
@@ -266,12 +268,12 @@ def test_batches_depend_on_their_number_alone(songs: list[CodedSong], v: Vocabul
     assert len({example for batch in forwards for example in batch}) > 70
 
 
-def test_half_of_a_batch_ends_in_codes_and_little_is_padding(songs: list[CodedSong], v: Vocabulary) -> None:
+def test_most_of_a_batch_ends_in_codes_and_little_is_padding(songs: list[CodedSong], v: Vocabulary) -> None:
     lessons = LmLessons(songs, v, 8, 0)
     real = places = 0
     for step in range(16):
         batch = lessons.batch(step)
-        assert sum(v.code_of(example.answer[-2]) is not None for example in batch) == 4
+        assert sum(v.code_of(example.answer[-2]) is not None for example in batch) == 6
         tokens, learnt = padded(batch, v.end_of_text)
         assert learnt.sum() == sum(len(example.answer) for example in batch)
         real, places = real + sum(map(len, batch)), places + tokens.numel()
@@ -283,8 +285,8 @@ def test_half_of_a_batch_ends_in_codes_and_little_is_padding(songs: list[CodedSo
 def test_the_loss_is_that_of_every_answer_alone(songs: list[CodedSong], v: Vocabulary) -> None:
     """Against a causal model of transformers that reads one example at a time, without padding."""
     network, lessons = new_planner(v.size, 0), LmLessons(songs, v, 4, 0)
-    causal = Qwen3ForCausalLM(Qwen3Config(**network.config.to_dict()))
-    causal.model.load_state_dict(network.state_dict())
+    causal = Qwen3ForCausalLM(Qwen3Config(**network.model.config.to_dict()))
+    causal.model.load_state_dict(network.model.state_dict() | {"embed_tokens.weight": network.table()})
     causal.tie_weights()
     text, codes = [], []
     with torch.no_grad():
@@ -297,7 +299,9 @@ def test_the_loss_is_that_of_every_answer_alone(songs: list[CodedSong], v: Vocab
         loss, figures = LmLoss(lessons)(network, 0)
     assert figures["text"] == pytest.approx(np.mean(text), rel=1e-4)
     assert figures["codes"] == pytest.approx(np.mean(codes), rel=1e-4)
-    assert loss.item() == pytest.approx(figures["text"] + CODE_WEIGHT * figures["codes"], rel=1e-5)
+    heard = figures["songs"] + figures["nexts"]
+    total = figures["text"] + CODE_WEIGHT * figures["codes"] + EARS_WEIGHT * heard
+    assert loss.item() == pytest.approx(total, rel=1e-5)
 
 
 def test_no_prompt_is_learnt(v: Vocabulary) -> None:
@@ -305,5 +309,39 @@ def test_no_prompt_is_learnt(v: Vocabulary) -> None:
     tokens, learnt = padded(examples, v.end_of_text)
     assert tokens.tolist() == [[1, 2, 3, 4, 5], [6, 7, *[v.end_of_text] * 3]]
     assert learnt.tolist() == [[False, False, False, True, True], [False, True, False, False, False]]
-    logits = answer_logits(new_planner(v.size, 0), tokens, learnt[:, 1:])
-    assert logits.shape == (3, v.size)
+
+
+def test_ears_hear_ahead_what_the_next_code_stands_for(songs: list[CodedSong], v: Vocabulary) -> None:
+    """States that hold the facts of the next code are understood; those of this or the one after next are not."""
+    network, batch = new_planner(v.size, 0), LmLessons(songs, v, 4, 0).batch(0)
+    assert any(example.song is not None for example in batch)
+    width = FRAMES_PER_CODE * FRAME_FACTS
+    network.next_ear, network.song_ear = nn.Identity(), nn.Linear(width, SONG_FACTS)
+
+    def error(ahead: int) -> float:
+        states = torch.zeros(len(batch), max(map(len, batch)), width)
+        for row, example in zip(states, batch, strict=True):
+            if example.song is not None:
+                tokens = example.prompt + example.answer
+                first = next(place for place, token in enumerate(tokens) if v.code_of(token) is not None)
+                facts = torch.from_numpy(frame_facts(example.song.seed, 5 * 200)).unflatten(0, (-1, FRAMES_PER_CODE))
+                for number in range(example.codes):
+                    row[first + number - ahead] = facts[number].clamp(1e-3, 1 - 1e-3).logit().flatten()
+        return network.ears_error(states, batch)[1].item()
+
+    assert error(1) < error(0) - 0.1
+    assert error(1) < error(2) - 0.1
+
+
+def test_a_code_is_spelled_in_digits(v: Vocabulary) -> None:
+    """Codes that differ in one digit differ by twice that digit's vector, whatever the others are."""
+    network = new_planner(v.size, 0)
+    with torch.no_grad():
+        network.model.embed_tokens.weight.zero_()
+        table = network.table()
+    first = v.code(0)
+    assert not table[:first].any()
+    for place in range(len(network.spelling)):
+        for code in (0, 5 & ~(1 << place)):
+            apart = table[first + code + (1 << place)] - table[first + code]
+            assert torch.allclose(apart, 2 * network.spelling[place], atol=1e-6)

@@ -21,10 +21,11 @@ from torch import Tensor
 from acestep.checkpoints.registry import EMBEDDED_BASE_MODEL, EMBEDDED_MODEL, LANGUAGE_MODELS, ModelSpec
 from acestep.training.embedded import variant
 from acestep.training.learn.trainer import CHECKPOINT, averaged_weights
+from acestep.training.planner_network import planner_weights
 from acestep.training.sizes import AUTOENCODER, LANGUAGE_MODEL, PLANNER, TRANSFORMER, VOCABULARY
 from acestep.training.train_dit import VOCABULARY_SEED, silence_latents
 from acestep.training.train_lm import planner_tokenizer
-from acestep.training.train_vae import finished_vae
+from acestep.training.train_vae import trained_vae
 from acestep.training.vocabulary import learn_vocabulary
 
 STORED = torch.float16
@@ -34,7 +35,7 @@ def export_family(runs: Path, out: Path) -> list[Path]:
     """Write all networks with a run below ``runs`` (``vae``, ``dit``, ``turbo``, ``lm``); the folders written."""
     vae, base, turbo, planner = (runs / name for name in ("vae", "dit", "turbo", "lm"))
     written = [
-        _write(out / EMBEDDED_MODEL.vae, "diffusion_pytorch_model", AUTOENCODER, finished_vae(vae).state_dict())
+        _write(out / EMBEDDED_MODEL.vae, "diffusion_pytorch_model", AUTOENCODER, trained_vae(vae).state_dict())
     ]
     silence = silence_latents(vae)
     for spec, run in ((EMBEDDED_BASE_MODEL, base), (EMBEDDED_MODEL, turbo)):
@@ -55,7 +56,7 @@ def export_planner(run: Path, folder: Path) -> Path:
     Raises:
         WeightsError: nothing has been trained in ``run``.
     """
-    return _write_qwen3(folder, PLANNER, averaged_weights(run), planner_tokenizer(run))
+    return _write_qwen3(folder, PLANNER, planner_weights(run), planner_tokenizer(run))
 
 
 def _write_transformer(out: Path, spec: ModelSpec, weights: Mapping[str, Tensor], silence: Tensor) -> Path:

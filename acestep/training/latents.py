@@ -30,10 +30,10 @@ from acestep.models.oobleck import Oobleck
 from acestep.training.files import write_beside
 from acestep.training.render import Renderer
 from acestep.training.songs import SongRecord, record_of, training_score
-from acestep.training.train_vae import finished_vae
+from acestep.training.train_vae import trained_vae
 
 SONGS_PER_CHUNK = 16
-STEMS_PER_SONG = 2
+STEMS = 1
 MIX, STEM, REST = "mix", "stem", "rest"
 
 
@@ -66,11 +66,17 @@ class LatentSongs:
             )
 
 
-def make_latents(run: Path, folder: Path, songs: int, workers: int, chunk: int = SONGS_PER_CHUNK) -> None:
-    """Render and encode the songs of the seeds from 0 on, ``chunk`` of them per file; prints one line per chunk."""
+def make_latents(
+    run: Path, folder: Path, songs: int, workers: int, chunk: int = SONGS_PER_CHUNK, stems: int = STEMS
+) -> None:
+    """Render and encode the songs of the seeds from 0 on, ``chunk`` of them per file; prints one line per chunk.
+
+    Args:
+        stems: of every song that is made now, to be encoded beside the mix.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     starts = range(0, songs, chunk)
-    wanted = [(run, folder, start, chunk) for start in starts if not _index(folder, start).is_file()]
+    wanted = [(run, folder, start, chunk, stems) for start in starts if not _index(folder, start).is_file()]
     if not wanted:
         return
     with multiprocessing.get_context("spawn").Pool(min(workers, len(wanted)), torch.set_num_threads, (1,)) as pool:
@@ -78,8 +84,8 @@ def make_latents(run: Path, folder: Path, songs: int, workers: int, chunk: int =
             print(f"{number}/{len(wanted)} {path.name}", flush=True)
 
 
-def _make_chunk(job: tuple[Path, Path, int, int]) -> Path:
-    run, folder, start, songs = job
+def _make_chunk(job: tuple[Path, Path, int, int, int]) -> Path:
+    run, folder, start, songs, stems = job
     codec, renderer, tensors, entries = Codec(_vae(run)), Renderer(), {}, []
     for seed in range(start, start + songs):
         score = training_score(seed)
@@ -87,7 +93,7 @@ def _make_chunk(job: tuple[Path, Path, int, int]) -> Path:
         tensors[_name(seed, MIX)] = _encoded(codec, rendition.mix)
         rng = np.random.default_rng([seed, 3])
         several = len(rendition.stems) > 1
-        chosen = rng.permutation(sorted(rendition.stems))[:STEMS_PER_SONG].tolist() if several else []
+        chosen = rng.permutation(sorted(rendition.stems))[:stems].tolist() if several else []
         for track in chosen:
             tensors[_name(seed, STEM, track)] = _encoded(codec, rendition.stems[track])
             tensors[_name(seed, REST, track)] = _encoded(codec, rendition.mix - rendition.stems[track])
@@ -102,7 +108,7 @@ def _make_chunk(job: tuple[Path, Path, int, int]) -> Path:
 
 @cache
 def _vae(run: Path) -> Oobleck:
-    return finished_vae(run).fold()
+    return trained_vae(run).fold()
 
 
 @torch.inference_mode()
@@ -130,9 +136,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("run", type=Path, help="folder of the autoencoder's training")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--songs", type=int, default=1600)
+    parser.add_argument("--stems", type=int, default=STEMS, help="beside every mix (default %(default)s)")
     parser.add_argument("--workers", type=int, default=2)
     arguments = parser.parse_args(argv)
-    make_latents(arguments.run, arguments.folder, arguments.songs, arguments.workers)
+    make_latents(arguments.run, arguments.folder, arguments.songs, arguments.workers, stems=arguments.stems)
 
 
 if __name__ == "__main__":

@@ -55,10 +55,17 @@ _TAG_LINE = re.compile(r"\[[^\]\n]*\]\n*|\n(?=\n)")
 
 @dataclass(frozen=True, slots=True)
 class LmExample:
-    """One thing to learn, in token ids: what the planner is told, and what it writes then."""
+    """One thing to learn, in token ids: what the planner is told, and what it writes then.
+
+    Attributes:
+        song: whose codes the answer ends with, before the end of the turn; None where it has none.
+        codes: how many there are.
+    """
 
     prompt: tuple[int, ...]
     answer: tuple[int, ...]
+    song: CodedSong | None = None
+    codes: int = 0
 
     def __len__(self) -> int:
         return len(self.prompt) + len(self.answer)
@@ -66,10 +73,11 @@ class LmExample:
 
 @dataclass(frozen=True, slots=True)
 class CodedSong:
-    """A rendered song: its seed, and its semantic codes, five a second."""
+    """A rendered song: its seed, and its semantic codes, five a second from latent frame ``late`` on."""
 
     seed: int
     codes: tuple[int, ...]
+    late: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,13 +196,15 @@ def draw_worded(songs: Sequence[CodedSong], v: Vocabulary, rng: random.Random) -
 def play(song: CodedSong, v: Vocabulary, rng: random.Random) -> LmExample:
     """Caption and lyrics become a chain and the codes of as many seconds as it says."""
     excerpt = draw_excerpt(song_text(song.seed), rng)
-    codes = (*map(v.code, song.codes[: code_count(excerpt.seconds)]), v.end_of_turn)
+    codes = tuple(map(v.code, song.codes[: code_count(excerpt.seconds)]))
+    played, count = (*codes, v.end_of_turn), len(codes)
     if rng.random() < UNTOLD:
-        return LmExample(codes_negative(v), codes)
+        return LmExample(codes_negative(v), played, song, count)
     told = excerpt.told(rng)
     chain = ChainOfThought() if rng.random() < BARE else _thinned(excerpt.chain(told, rng), rng)
     prompt = planning_prompt(v, told, excerpt.lyrics)
-    return LmExample(prompt, codes_prompt(v, told, excerpt.lyrics, chain)[len(prompt) :] + codes)
+    thought = codes_prompt(v, told, excerpt.lyrics, chain)[len(prompt) :]
+    return LmExample(prompt, thought + played, song, count)
 
 
 def plan(songs: Sequence[CodedSong], v: Vocabulary, rng: random.Random) -> LmExample:  # noqa: ARG001 - as every row

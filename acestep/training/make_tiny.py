@@ -29,7 +29,7 @@ from acestep.training.learn.trainer import CHECKPOINT, Budget, Settings
 from acestep.training.train_dit import make_lessons, train_dit
 from acestep.training.train_fsq import train_fsq
 from acestep.training.train_lm import train_lm
-from acestep.training.train_vae import FINISHED, finish_vae, train_vae
+from acestep.training.train_vae import train_vae
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +106,9 @@ def stages(place: Place, scale: Scale) -> Iterator[tuple[str, Callable[[], bool]
 
     def vae() -> bool:
         steps, batch, rate = scale.vae
-        if not (place.run("vae") / FINISHED).is_file():
-            settings, budget = place.settings(rate), place.budget(steps)
-            train_vae(Corpus(corpus), place.run("vae"), settings, budget, batch, place.device)
-            if place.steps_of("vae") < steps:
-                return False
-            finish_vae(Corpus(corpus), place.run("vae"))
-        return True
+        settings, budget = place.settings(rate), place.budget(steps)
+        train_vae(Corpus(corpus), place.run("vae"), settings, budget, batch, place.device)
+        return place.steps_of("vae") >= steps
 
     def encoded() -> bool:
         make_latents(place.run("vae"), latents, scale.latent_songs, place.workers, scale.chunk)

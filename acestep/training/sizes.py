@@ -13,21 +13,21 @@ AUTOENCODER = {
     "channel_multiples": [2, 5],
     "downsampling_ratios": [8, 6],
     "outer_stride": 40,
-    "envelope_channels": 16,  # 98 % of the variance of the 48 energies of a frame
+    "envelope_channels": 12,
 }
 TRANSFORMER = {
-    "hidden_size": 144,
-    "intermediate_size": 432,
+    "hidden_size": 128,
+    "intermediate_size": 384,
     "num_hidden_layers": 6,
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
-    "head_dim": 36,
+    "head_dim": 32,
     "text_hidden_dim": TEXT_WIDTH,
     "num_lyric_encoder_hidden_layers": 1,
     "num_timbre_encoder_hidden_layers": 1,
     "num_attention_pooler_hidden_layers": 1,
-    "fsq_dim": 144,
-    "fsq_input_levels": [2] * 10,  # a few many-valued digits learn worse than many bits
+    "fsq_dim": 128,
+    "fsq_input_levels": [2] * 12,  # a few many-valued digits learn worse than many bits
 }
 LANGUAGE_MODEL = {
     "hidden_size": TEXT_WIDTH,
@@ -40,4 +40,9 @@ LANGUAGE_MODEL = {
     "max_position_embeddings": 8192,
     "rope_theta": 1_000_000.0,
 }
-PLANNER = {**LANGUAGE_MODEL, "num_hidden_layers": 4, "intermediate_size": 2 * TEXT_WIDTH}
+PLANNER = {
+    **LANGUAGE_MODEL,
+    "num_hidden_layers": 4,
+    "intermediate_size": 2 * TEXT_WIDTH,
+    "rope_theta": 1_000.0,  # of few frequencies, none is slower than a song: a beat is one to five codes long
+}

@@ -22,13 +22,15 @@ from acestep.training.latents import LatentSong, LatentSongs
 from acestep.training.learn.command import budget_of, settings_of, trainer_parser
 from acestep.training.learn.flow import FlowBatch, begin_as_identity, flow_loss
 from acestep.training.learn.trainer import CHECKPOINT, Budget, Figures, Settings, Trainer
+from acestep.training.learn.weighing import channel_weights
 from acestep.training.sizes import VOCABULARY
-from acestep.training.train_fsq import audible_weights, semantic_weights
-from acestep.training.train_vae import finished_vae
+from acestep.training.train_fsq import semantic_weights
+from acestep.training.train_vae import trained_vae
 from acestep.training.vocabulary import learn_vocabulary
 
 NEIGHBOURS = 4  # songs of a batch are drawn from this many times as many of about the same length
 VOCABULARY_SEED = 0
+AMPLITUDE, ENVELOPE_SHARE = 1, 0.5  # when something sounds matters as much as what it is
 FACTS_WEIGHT, WORDS_WEIGHT = 0.5, 0.5  # beside a velocity error of about 1
 
 
@@ -69,20 +71,14 @@ def make_lessons(songs: LatentSongs, vae_run: Path, size: int, seed: int) -> Les
     """Everything the transformer learns from."""
     ordered = sorted(songs.songs, key=lambda song: song.record.duration)
     tokenizer = PromptTokenizer(learn_vocabulary(VOCABULARY, VOCABULARY_SEED))
-    return Lessons(ordered, tokenizer, silence_latents(vae_run), channel_weights(vae_run), size, seed)
-
-
-def channel_weights(vae_run: Path) -> Tensor:
-    """How much the error of each latent channel counts ``[C]``, mean 1: by the amplitude that it is heard with."""
-    amplitude = audible_weights(finished_vae(vae_run)).sqrt()
-    return (amplitude / amplitude.mean()).detach()
+    weights = channel_weights(trained_vae(vae_run), AMPLITUDE, ENVELOPE_SHARE)
+    return Lessons(ordered, tokenizer, silence_latents(vae_run), weights, size, seed)
 
 
 @torch.inference_mode()
 def silence_latents(vae_run: Path) -> Tensor:
     """Latents of 30 s of digital silence, ``[1, 750, C]``."""
-    silence = torch.zeros(1, AUDIO_CHANNELS, SAMPLE_RATE * TIMBRE_SECONDS)
-    return finished_vae(vae_run).encode(silence).clone(memory_format=torch.contiguous_format)
+    return trained_vae(vae_run).encode(torch.zeros(1, AUDIO_CHANNELS, SAMPLE_RATE * TIMBRE_SECONDS)).clone()
 
 
 @dataclass(frozen=True, slots=True)

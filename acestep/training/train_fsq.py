@@ -19,18 +19,25 @@ from torch import Tensor, nn
 
 from acestep.models.config import AceStepConfig
 from acestep.models.fsq import AudioDetokenizer, AudioTokenizer, FiniteScalarQuantizer
-from acestep.models.oobleck import Oobleck
 from acestep.training.latents import MIX, LatentSongs
 from acestep.training.learn.command import budget_of, settings_of, trainer_parser
 from acestep.training.learn.trainer import Budget, Figures, Settings, Trainer, averaged_weights
+from acestep.training.learn.weighing import channel_weights
 from acestep.training.sizes import TRANSFORMER
-from acestep.training.train_vae import finished_vae
-from acestep.training.truth import BASS, CHORD, DRUMS, HEARD, VOICE, frame_facts
+from acestep.training.train_vae import trained_vae
+from acestep.training.truth import BASS, CHORD, DRUMS, HEARD, ONSETS, VOICE, frame_facts
 
 CODES = 16  # per excerpt
-FACTS_WEIGHT = 20.0  # of cross-entropies of a quarter, beside a share of the energy
-SHARES = ((CHORD, 1.0), (BASS, 1.0), (DRUMS, 8.0), (slice(VOICE, VOICE + 1), 2.0))  # alike, drums were never heard
-SPREAD_WEIGHT = 5.0  # of bits that are one-sided or say the same; without it a quarter of them is unused
+ENERGY, ENVELOPE_SHARE = 2, 0.85  # twelve bits a fifth of a second say when, hardly what
+FACTS_WEIGHT = 5.0  # of cross-entropies of a quarter, beside a share of the energy
+SHARES = (  # alike, drums were never heard; without onsets, no tempo
+    (CHORD, 1.0),
+    (BASS, 1.0),
+    (DRUMS, 12.0),
+    (slice(VOICE, VOICE + 1), 2.0),
+    (ONSETS, 12.0),
+)
+SPREAD_WEIGHT = 2.0  # of bits that are one-sided or say the same; without it a quarter of them is unused
 
 
 class SemanticCodec(nn.Module):
@@ -69,10 +76,10 @@ class SemanticCodec(nn.Module):
     def facts_error(self, ear: str, vectors: Tensor, facts: Tensor) -> Tensor:
         """Cross-entropy of the facts ``[B, K * 5, HEARD]`` that an ear hears in its vectors."""
         told = self.ears[ear](vectors).view_as(facts)  # of pooled vectors and codes [B, K, 5 * HEARD] before
-        return F.binary_cross_entropy_with_logits(told, facts, _shares().to(told))
+        return F.binary_cross_entropy_with_logits(told, facts, hearing_shares().to(told))
 
 
-def _shares() -> Tensor:
+def hearing_shares() -> Tensor:
     """How much every fact counts, ``[HEARD]``, mean 1."""
     shares = torch.empty(HEARD)
     for columns, share in SHARES:
@@ -140,14 +147,6 @@ class FsqLoss:
         return latents[part], torch.from_numpy(frame_facts(seed, len(latents))[part, :HEARD])
 
 
-def audible_weights(vae: Oobleck) -> Tensor:
-    """How much energy each latent channel puts into the first layer of the decoder, ``[C]``, mean 1."""
-    first = vae.decoder.conv1
-    norms = torch.linalg.vector_norm(first.weight_v, dim=(1, 2), keepdim=True)
-    energy = (first.weight_v * first.weight_g / norms).square().sum((0, 2))  # [C]
-    return energy / energy.mean()
-
-
 def train_fsq(
     songs: LatentSongs, vae_run: Path, folder: Path, settings: Settings, budget: Budget, batch: int, device: str
 ) -> None:
@@ -155,7 +154,7 @@ def train_fsq(
     torch.manual_seed(settings.seed)
     codec = SemanticCodec(AceStepConfig.from_dict(TRANSFORMER)).to(device)
     latents = [(song.record.seed, song.latents(MIX)) for song in songs.songs]
-    weights = audible_weights(finished_vae(vae_run))
+    weights = channel_weights(trained_vae(vae_run), ENERGY, ENVELOPE_SHARE)
     Trainer(codec, FsqLoss(latents, weights, batch, settings.seed), settings, folder).run(budget)
 
 

@@ -20,7 +20,6 @@ from safetensors.torch import save
 from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from transformers import Qwen3Config, Qwen3Model
 
 from acestep.errors import InputError, WeightsError
 from acestep.models.config import AceStepConfig
@@ -30,17 +29,26 @@ from acestep.training.files import write_beside
 from acestep.training.latents import MIX, LatentSong, LatentSongs
 from acestep.training.learn.command import budget_of, settings_of, trainer_parser
 from acestep.training.learn.trainer import Budget, Figures, Settings, Trainer, averaged_weights
-from acestep.training.lm_examples import CodedSong, LmExample, draw_played, draw_worded, learn_planner_vocabulary
-from acestep.training.sizes import PLANNER, TRANSFORMER
+from acestep.training.lm_examples import (
+    CodedSong,
+    LmExample,
+    draw_played,
+    draw_worded,
+    learn_planner_vocabulary,
+)
+from acestep.training.planner_network import PlannerNetwork
+from acestep.training.sizes import TRANSFORMER
 from acestep.training.train_fsq import SemanticCodec
 
 TOKENIZER, CODES = "tokenizer.json", "codes.safetensors"
 ROUND = 8  # batches are drawn so many at a time and dealt by length
+PLAYED = 0.75
 CODE_WEIGHT = 0.5  # of the codes' mean error beside the text's: music goes on in many ways, words in few
+EARS_WEIGHT = 3.0  # of cross-entropies of a quarter to a half
 
 
 class LmLessons:
-    """Batches by number: half of each ends in codes, half in words, of about the same length.
+    """Batches by number: ``PLAYED`` of each end in codes, the others in words, all of about the same length.
 
     Args:
         songs: rendered ones.
@@ -69,7 +77,8 @@ class LmLessons:
         """The batches of a round, in any order."""
         rng = stream(self.seed, f"round {number}")
         batches: list[list[LmExample]] = [[] for _ in range(ROUND)]
-        for draw, share in ((draw_played, self.size // 2), (draw_worded, self.size - self.size // 2)):
+        played = min(round(self.size * PLAYED), self.size - 1)
+        for draw, share in ((draw_played, played), (draw_worded, self.size - played)):
             drawn = sorted((draw(self.songs, self.vocabulary, rng) for _ in range(share * ROUND)), key=len)
             for place, batch in enumerate(batches):
                 batch.extend(drawn[place * share : (place + 1) * share])
@@ -79,19 +88,23 @@ class LmLessons:
 
 @dataclass(frozen=True, slots=True)
 class LmLoss:
-    """Cross-entropy of the next token of the answers, in nats: text and codes each by its own mean."""
+    """Cross-entropy of the next token of the answers, in nats (text and codes alike), and of the ears."""
 
     lessons: LmLessons
 
-    def __call__(self, network: Qwen3Model, step: int) -> tuple[Tensor, Figures]:
-        vocabulary = self.lessons.vocabulary
-        tokens, learnt = padded(self.lessons.batch(step), vocabulary.end_of_text)
-        tokens, learnt = tokens.to(network.device), learnt[:, 1:].to(network.device)
-        logits, wanted = answer_logits(network, tokens, learnt), tokens[:, 1:][learnt]
-        errors = F.cross_entropy(logits.float(), wanted, reduction="none")
+    def __call__(self, network: PlannerNetwork, step: int) -> tuple[Tensor, Figures]:
+        vocabulary, device = self.lessons.vocabulary, network.model.device
+        examples = self.lessons.batch(step)
+        tokens, learnt = padded(examples, vocabulary.end_of_text)
+        tokens, learnt = tokens.to(device), learnt[:, 1:].to(device)
+        states, wanted = network.states(tokens[:, :-1]), tokens[:, 1:][learnt]
+        errors = F.cross_entropy(network.logits(states[learnt]).float(), wanted, reduction="none")
         is_code = wanted >= vocabulary.first_code
         text, codes = errors[~is_code].mean(), errors[is_code].mean()
-        return text + CODE_WEIGHT * codes, {"text": text.item(), "codes": codes.item()}
+        songs, nexts = network.ears_error(states, examples)
+        figures = {"text": text, "codes": codes, "songs": songs, "nexts": nexts}
+        loss = text + CODE_WEIGHT * codes + EARS_WEIGHT * (songs + nexts)
+        return loss, {name: value.item() for name, value in figures.items()}
 
 
 def padded(examples: Sequence[LmExample], padding: int) -> tuple[Tensor, Tensor]:
@@ -99,15 +112,6 @@ def padded(examples: Sequence[LmExample], padding: int) -> tuple[Tensor, Tensor]
     tokens = [torch.tensor(example.prompt + example.answer) for example in examples]
     learnt = [torch.arange(len(example)) >= len(example.prompt) for example in examples]
     return pad_sequence(tokens, batch_first=True, padding_value=padding), pad_sequence(learnt, batch_first=True)
-
-
-def answer_logits(network: Qwen3Model, tokens: Tensor, learnt: Tensor) -> Tensor:
-    """Logits ``[N, vocabulary]`` of the tokens that follow ``tokens`` ``[B, L]`` where ``learnt`` ``[B, L - 1]``.
-
-    The head is the embedding table. Attention is causal, so nothing sees the padding.
-    """
-    hidden = network(input_ids=tokens[:, :-1], use_cache=False).last_hidden_state  # [B, L - 1, D]
-    return F.linear(hidden[learnt], network.embed_tokens.weight)
 
 
 # --- What a run begins with ---------------------------------------------------------------------------------------
@@ -127,6 +131,9 @@ def planner_tokenizer(folder: Path) -> Tokenizer:
 def coded_songs(songs: LatentSongs, fsq_run: Path, folder: Path, device: str) -> list[CodedSong]:
     """The songs as codes of the trained semantic codec; those that the run has not seen yet are encoded now.
 
+    Every song is there ``FRAMES_PER_CODE`` times, each time cut into codes one frame later, so what is learnt is what
+    is played and not its codes by heart.
+
     Raises:
         WeightsError: there is no such codec, or the run began with the codes of another.
     """
@@ -140,20 +147,26 @@ def coded_songs(songs: LatentSongs, fsq_run: Path, folder: Path, device: str) ->
         with write_beside(path) as file:
             file.write(save({str(seed): one for seed, one in codes.items()}, {"codec": mark}))
         known = codes
-    return [CodedSong(song.record.seed, tuple(known[song.record.seed].tolist())) for song in songs.songs]
+    return [
+        CodedSong(song.record.seed, tuple(codes), late)
+        for song in songs.songs
+        for late, codes in enumerate(known[song.record.seed].tolist())
+    ]
 
 
 @torch.inference_mode()
 def _encode(songs: Sequence[LatentSong], weights: Mapping[str, Tensor], device: str) -> dict[int, Tensor]:
-    """Codes ``[K]`` int16 of every whole group of frames, by seed."""
+    """Codes ``[FRAMES_PER_CODE, K]`` int16 of every group of frames, from each of the first on, by seed."""
     tokenizer = SemanticCodec(AceStepConfig.from_dict(TRANSFORMER)).tokenizer
     tokenizer.load_state_dict({name.removeprefix("tokenizer."): tensor for name, tensor in weights.items()})
     tokenizer.eval().to(device)
     codes = {}
     for song in songs:
         latents = song.latents(MIX)[None].to(device)  # [1, T, C]
-        whole = latents[:, : latents.shape[1] // tokenizer.pool * tokenizer.pool]
-        codes[song.record.seed] = tokenizer(whole, whole)[0].to("cpu", torch.int16)  # [K]
+        whole = latents.shape[1] // tokenizer.pool * tokenizer.pool
+        late = torch.arange(whole) + torch.arange(tokenizer.pool)[:, None]  # [FRAMES_PER_CODE, whole]
+        cuts = latents[0, late.clamp_max(latents.shape[1] - 1)]
+        codes[song.record.seed] = tokenizer(cuts, cuts).to("cpu", torch.int16)
     return codes
 
 
@@ -176,10 +189,10 @@ def _read_codes(path: Path, mark: str) -> dict[int, Tensor]:
 # --- The run ------------------------------------------------------------------------------------------------------
 
 
-def new_planner(rows: int, seed: int) -> Qwen3Model:
+def new_planner(rows: int, seed: int) -> PlannerNetwork:
     """The untrained network with ``rows`` embeddings."""
     torch.manual_seed(seed)
-    return Qwen3Model(Qwen3Config(**PLANNER, vocab_size=rows, attn_implementation="sdpa"))
+    return PlannerNetwork(rows)
 
 
 def train_lm(

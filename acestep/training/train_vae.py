@@ -3,9 +3,9 @@
     python -m acestep.training.train_vae .cache/corpus runs/vae --minutes 60
 
 In: a folder of rendered songs. Out: checkpoints and a curve in the run's folder. The network begins as a linear
-transform coder (``learn.lapped``), so it sounds like something from the first step. Its first latent channels say how
-loud the song is (``models.envelope``), the others hold what that leaves open, as coarsely as will do: a latent number
-that carries much of a waveform's phase is one that a transformer cannot foresee.
+transform coder (``learn.lapped``), so it sounds like something from the first step. Its encoder stays one: the first
+latent channels say how loud the song is (``models.envelope``), the others are the whitened principal components of a
+lapped transform, and what learns from latents need not wait for the decoder, which is what is trained here.
 """
 
 from __future__ import annotations
@@ -15,35 +15,28 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from safetensors.torch import load_file, save
 from torch import Tensor
 
 from acestep.constants import SAMPLES_PER_FRAME
-from acestep.errors import WeightsError
 from acestep.models.oobleck import Oobleck
 from acestep.models.vae_config import OobleckConfig
 from acestep.training.corpus import Corpus
-from acestep.training.files import write_beside
 from acestep.training.learn.command import budget_of, settings_of, trainer_parser
-from acestep.training.learn.lapped import rescale_latents, start_as_transform
-from acestep.training.learn.losses import distortion, si_sdr, spectral_distance
+from acestep.training.learn.lapped import start_as_transform
+from acestep.training.learn.losses import distortion, log_mel_distance, si_sdr, spectral_distance
 from acestep.training.learn.trainer import CHECKPOINT, Budget, Figures, Settings, Trainer, averaged_weights
 from acestep.training.sizes import AUTOENCODER
 
-FINISHED = "finished.safetensors"
 CROP_FRAMES = 50  # 2 s
-START_CROPS = 64  # 2 minutes of audio decide where the network begins
-DISTORTION_WEIGHT, SPECTRAL_WEIGHT = 1.0, 1.0
-KL_WEIGHT = 0.1  # a number of a hundredth of the energy is then held to half its deviation
-ENVELOPE_NOISE = 0.2  # what a transformer may be wrong by
+START_CROPS = 256  # 8 minutes of audio decide where the network begins
+WEIGHTS = {"distortion": 2.5, "spectral": 1.0, "energy": 0.7}  # by spectra alone, treble that is noise comes out weak
+LATENT_NOISE = 0.15  # what a transformer may be wrong by; latents have deviation 1
 BLURRED = 4  # every so many-th excerpt is decoded from its envelope and noise
-LOWEST_DEVIATION = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
 class VaeLoss:
-    """Reconstruction from sampled latents, and their distance from a normal distribution.
+    """Reconstruction from latents that are slightly wrong: of samples, of spectra, and of energies in wide bands.
 
     Of some excerpts the decoder is given the envelope only, and noise for the rest: what it makes of them shall look
     right in spectra, so it heeds the envelope even where the rest is not what it could be.
@@ -61,23 +54,25 @@ class VaeLoss:
     def __call__(self, vae: Oobleck, step: int) -> tuple[Tensor, Figures]:
         audio = crops(self.corpus, np.random.default_rng([self.seed, step]), self.batch)
         audio = audio.to(next(vae.parameters()).device)
-        mean, scale = vae.moments(audio)
-        loud, mean = mean.tensor_split([vae.config.envelope_channels], 1)
-        deviation = F.softplus(scale[:, loud.shape[1] :]) + LOWEST_DEVIATION
+        with torch.no_grad():
+            latents = vae.encode(audio)  # [B, T, C]
         whole = torch.arange(len(audio), device=audio.device) % BLURRED != BLURRED - 1
-        sampled = torch.where(whole[:, None, None], mean + deviation * torch.randn_like(mean), torch.randn_like(mean))
-        latents = torch.cat([loud + ENVELOPE_NOISE * torch.randn_like(loud), sampled], 1)  # [B, C, T]
-        made = vae.decode(latents.transpose(1, 2)).float()
+        noise = torch.randn_like(latents)
+        free = torch.arange(latents.shape[2], device=audio.device) >= vae.config.envelope_channels
+        lost = ~whole[:, None, None] & free
+        made = vae.decode(torch.where(lost, noise, latents + LATENT_NOISE * noise)).float()
         parts = {
             "distortion": distortion(made[whole], audio[whole]),
             "spectral": spectral_distance(made, audio),
-            "kl": 0.5 * (mean.square() + deviation.square() - 1).mean() - deviation.log().mean(),
+            "energy": (vae.envelope.energies(made) - vae.envelope.energies(audio)).abs().mean(),
         }
-        loss = DISTORTION_WEIGHT * parts["distortion"] + SPECTRAL_WEIGHT * parts["spectral"] + KL_WEIGHT * parts["kl"]
+        loss = sum(weight * parts[name] for name, weight in WEIGHTS.items())
         figures = {name: part.item() for name, part in parts.items()}
         with torch.no_grad():
             figures["si_sdr"] = si_sdr(made[whole], audio[whole]).mean().item()
-            figures["blurred"] = spectral_distance(made[~whole], audio[~whole]).item() if not whole.all() else 0.0
+            figures["log_mel"] = log_mel_distance(made[whole], audio[whole]).mean().item()
+            if not whole.all():
+                figures["blurred"] = log_mel_distance(made[~whole], audio[~whole]).mean().item()
         return loss, figures
 
 
@@ -99,51 +94,28 @@ def new_vae(corpus: Corpus, seed: int) -> Oobleck:
 
 
 def train_vae(corpus: Corpus, folder: Path, settings: Settings, budget: Budget, batch: int, device: str) -> None:
-    """Train, or go on."""
+    """Train the decoder, or go on."""
     fresh = not (folder / CHECKPOINT).is_file()
-    vae = (new_vae(corpus, settings.seed) if fresh else Oobleck(OobleckConfig.from_dict(AUTOENCODER))).to(device)
-    Trainer(vae, VaeLoss(corpus, batch, settings.seed), settings, folder).run(budget)
+    vae = new_vae(corpus, settings.seed) if fresh else Oobleck(OobleckConfig.from_dict(AUTOENCODER))
+    vae.encoder.requires_grad_(False)
+    Trainer(vae.to(device), VaeLoss(corpus, batch, settings.seed), settings, folder).run(budget)
 
 
-def finish_vae(corpus: Corpus, folder: Path) -> None:
-    """Freeze a run: its averaged weights, latents of unit deviation, as ``finished.safetensors``.
+def trained_vae(folder: Path) -> Oobleck:
+    """The autoencoder of a run so far, in eval mode; its encoder is the same at every step.
 
     Raises:
         WeightsError: the folder holds no checkpoint.
     """
     vae = Oobleck(OobleckConfig.from_dict(AUTOENCODER))
     vae.load_state_dict(averaged_weights(folder))
-    with torch.inference_mode():
-        latents = vae.encode(crops(corpus, np.random.default_rng(0), START_CROPS))  # [B, T, C]
-        deviation = latents.std((0, 1))
-        deviation[: vae.config.envelope_channels] = 1.0
-    rescale_latents(vae, deviation.clone())
-    with write_beside(folder / FINISHED) as file:
-        file.write(save(vae.state_dict()))
-
-
-def finished_vae(folder: Path) -> Oobleck:
-    """The autoencoder that ``finish_vae`` wrote, in eval mode.
-
-    Raises:
-        WeightsError: it is not there.
-    """
-    path = folder / FINISHED
-    if not path.is_file():
-        raise WeightsError(f"{folder} holds no {FINISHED}; finish the training there with --finish.")
-    vae = Oobleck(OobleckConfig.from_dict(AUTOENCODER))
-    vae.load_state_dict(load_file(path))
     return vae.eval().requires_grad_(False)
 
 
 def main(argv: list[str] | None = None) -> None:
     """Train the embedded autoencoder."""
     parser = trainer_parser("train_vae", main.__doc__, ("corpus", "folder"), batch=8, rate=5e-4)
-    parser.add_argument("--finish", action="store_true", help="freeze the run instead of training")
     arguments = parser.parse_args(argv)
-    if arguments.finish:
-        finish_vae(Corpus(arguments.corpus), arguments.folder)
-        return
     settings, budget = settings_of(arguments), budget_of(arguments)
     train_vae(Corpus(arguments.corpus), arguments.folder, settings, budget, arguments.batch, arguments.device)
 

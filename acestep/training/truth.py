@@ -1,8 +1,8 @@
 """What is true of a song, frame by frame and as a whole: lessons beside the sound, for networks that should hear it.
 
-In: a ``Score``. Out: values in [0, 1]: per latent frame the pitch classes, drums, voice and place in the bar, and for
-the song the tempo, key, meter and tracks. A network that is asked for them while it trains learns sooner what its
-numbers mean (the alignment of Yu et al., 2025, with the composer as the teacher). Refuses to know networks.
+In: a ``Score``. Out: values in [0, 1]: per latent frame the pitch classes, drums, voice, onsets and place in the bar,
+and for the song the tempo, key, meter and tracks. A network that is asked for them while it trains learns sooner what
+its numbers mean (the alignment of Yu et al., 2025, with the composer as the teacher). Refuses to know networks.
 """
 
 from __future__ import annotations
@@ -22,13 +22,15 @@ PITCH_CLASSES = 12
 CHORD, BASS = slice(0, 12), slice(12, 24)  # pitch classes that sound; in the bass, those of the bass alone
 DRUMS = slice(24, 27)  # bass drum, snare and toms, cymbals: 1 when struck, then fading
 VOICE = 27
-HEARD = 28  # the columns above can be heard in any frame; those behind are about time
-GRID = slice(28, 32)  # cosine and sine of the place within the beat and within the bar, from [-1, 1] to [0, 1]
-FRAME_FACTS = 32
+ONSETS = slice(28, 30)  # of notes of the bass, and of all other notes: 1 when one begins, then fading
+HEARD = 30  # the columns above can be heard in any frame; those behind are about time
+GRID = slice(30, 34)  # cosine and sine of the place within the beat and within the bar, from [-1, 1] to [0, 1]
+FRAME_FACTS = 34
 
 FADING_FRAMES = 3
 _BASS_DRUMS, _CYMBALS = (35, 36), (42, 44, 46, 49, 51, 52, 53, 55, 57, 59)  # General MIDI keys
 _TEMPO_OCTAVES = (0.5, 1, 2, 4)  # periods of the tempo's angles: fine ones tell neighbours apart
+TEMPO = slice(0, 2 * len(_TEMPO_OCTAVES))  # among the facts of a song
 _KEYS = 2 * PITCH_CLASSES
 _METERS = tuple(TIME_SIGNATURES)
 SONG_FACTS = 2 * len(_TEMPO_OCTAVES) + _KEYS + len(_METERS) + len(TRACK_NAMES)
@@ -43,7 +45,9 @@ def frame_facts(seed: int, frames: int) -> np.ndarray:
         if part.drums:
             _strike(facts[:, DRUMS], part.notes)
         else:
-            _sound(facts[:, BASS if part.track == "bass" else CHORD], part.notes)
+            is_bass = part.track == "bass"
+            _sound(facts[:, BASS if is_bass else CHORD], part.notes)
+            _begin(facts[:, ONSETS.start if is_bass else ONSETS.stop - 1], part.notes)
     for line in score.lines:
         facts[_frames_of(line.start_s, line.end_s), VOICE] = 1.0
     facts[:, GRID] = _grid(score, frames)
@@ -71,13 +75,20 @@ def song_facts(record: SongRecord) -> np.ndarray:
 
 def _strike(facts: np.ndarray, notes: Iterable[Note]) -> None:
     """Enter drums into ``[T, 3]``."""
+    kinds: list[list[Note]] = [[], [], []]
     for note in notes:
-        column = 0 if note.pitch in _BASS_DRUMS else 2 if note.pitch in _CYMBALS else 1
+        kinds[0 if note.pitch in _BASS_DRUMS else 2 if note.pitch in _CYMBALS else 1].append(note)
+    for column, kind in zip(facts.T, kinds, strict=True):
+        _begin(column, kind)
+
+
+def _begin(facts: np.ndarray, notes: Iterable[Note]) -> None:
+    """Enter when notes begin into ``[T]``."""
+    for note in notes:
         first = round(note.start_s * LATENT_RATE)
-        for age in range(FADING_FRAMES):
-            if first + age < len(facts):
-                strength = note.velocity / 127 * (1 - age / FADING_FRAMES)
-                facts[first + age, column] = max(facts[first + age, column], strength)
+        fading = note.velocity / 127 * (1 - np.arange(FADING_FRAMES, dtype=np.float32) / FADING_FRAMES)
+        there = facts[first : first + FADING_FRAMES]
+        np.maximum(there, fading[: len(there)], out=there)
 
 
 def _sound(facts: np.ndarray, notes: Iterable[Note]) -> None:

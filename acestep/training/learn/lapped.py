@@ -21,7 +21,7 @@ from acestep.models.oobleck import Oobleck
 from acestep.models.oobleck_layers import ResidualUnit, Snake, WeightNormConv
 
 NEARLY_LINEAR = 4.0  # log of the divisor of Snake's curved part where everything passes through it
-RESIDUAL_GAIN = 0.05  # of what a residual unit adds
+RESIDUAL_GAIN = 0.05  # of what a residual unit of the decoder adds
 SCALE_BIAS = -3.0  # deviation of the latents' noise: softplus(-3) = 0.05 of their own
 FLOOR = 1e-8
 
@@ -53,30 +53,18 @@ def start_as_transform(vae: Oobleck, audio: Tensor) -> None:
     _components(vae, kept)
 
 
-@torch.no_grad()
-def rescale_latents(vae: Oobleck, deviation: Tensor) -> None:
-    """Divide the latents by ``deviation`` ``[C]`` without changing what the autoencoder does.
-
-    The layers next to the latents are linear, so they take the factor up.
-    """
-    there, back = vae.encoder.conv2, vae.decoder.conv1
-    rows = slice(0, len(deviation))  # the means; how noisy they are while learning follows them
-    there.weight_g[rows] /= deviation[:, None, None]
-    there.bias[rows] /= deviation
-    norm = torch.linalg.vector_norm(back.weight_v, dim=(1, 2), keepdim=True)
-    _give(back, back.weight_v * (back.weight_g / norm) * deviation[:, None], bias=back.bias.clone())
-
-
-def _quieten(vae: nn.Module) -> None:
-    """Snake nearly linear, residual units nearly the identity; within them Snake stays as curved as it is."""
+def _quieten(vae: Oobleck) -> None:
+    """Snake nearly linear, residual units the identity in the encoder and nearly so in the decoder; within them Snake
+    stays as curved as it is."""
     for module in vae.modules():
         if isinstance(module, Snake):
             module.beta.fill_(NEARLY_LINEAR)
-    for module in vae.modules():
-        if isinstance(module, ResidualUnit):
-            module.conv2.weight_g.mul_(RESIDUAL_GAIN)
-            for inside in (module.snake1, module.snake2):
-                inside.beta.zero_()
+    for half, gain in ((vae.encoder, 0.0), (vae.decoder, RESIDUAL_GAIN)):
+        for module in half.modules():
+            if isinstance(module, ResidualUnit):
+                module.conv2.weight_g.mul_(gain)
+                for inside in (module.snake1, module.snake2):
+                    inside.beta.zero_()
 
 
 def _outer(vae: Oobleck, audio: Tensor) -> Tensor:

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from acestep.constants import SAMPLE_RATE
+from acestep.models.envelope import MEL_BREAK_HZ
 
 RESOLUTIONS = (4096, 1024, 256)  # samples per window; hop a quarter
 MAGNITUDE_FLOOR = 1e-3
 MEL_BANDS, MEL_WINDOW, MEL_FLOOR = 80, 2048, 1e-4
-MEL_BREAK_HZ, MEL_SCALE = 700.0, 2595.0
+MEL_SCALE = 2595.0
 EPS = 1e-8
 
 
