@@ -7,10 +7,11 @@ by diffusers and transformers themselves. Both are given one plan and the noise 
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import pytest
@@ -31,17 +32,20 @@ from acestep.cogrun.schema import PROJECT
 from acestep.conditioning.text import END_OF_TEXT
 from acestep.constants import AUDIO_CHANNELS, CODE_RATE, LATENT_CHANNELS, SAMPLE_RATE, TIMBRE_SECONDS
 from acestep.handler import AceStepHandler
+from acestep.models.oobleck import Oobleck
+from acestep.models.vae_config import OobleckConfig
 from acestep.params import GenerationConfig, GenerationParams
 from acestep.pieces import latent_frames
 from acestep.planner.plan import Metadata, Plan
 from acestep.playing import Rendering
 from acestep.request import Request
 from acestep.sampling.noise import item_noise
-from acestep.training.random_tiny import PUBLISHED_FORM, write_vae
 
 from models_support import diffusers_twin, draw
 
 SEED = 77
+PUBLISHED_FORM = {"encoder_hidden_size": 8, "decoder_channels": 8}  # strides as published, which diffusers can run
+OURS = ("outer_stride", "envelope_channels")  # keys of an autoencoder's configuration that were never published
 PARTS = ("transformer", "condition_encoder", "audio_tokenizer", "audio_token_detokenizer")
 WORDS = "[Verse]\nUnder the river the morning is turning\nhold me and run\n\n[Chorus]\nNever again"
 
@@ -206,7 +210,7 @@ def published_form(root: Path) -> Path:
     weights, packaged = root / "weights", PROJECT / "weights"
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        vae = write_vae(weights / EMBEDDED_MODEL.vae, PUBLISHED_FORM)
+        vae = write_random_vae(weights / EMBEDDED_MODEL.vae)
     silence = vae.encode(torch.zeros(1, AUDIO_CHANNELS, SAMPLE_RATE * TIMBRE_SECONDS))
     for spec in (EMBEDDED_MODEL, EMBEDDED_BASE_MODEL):
         (weights / spec.folder).mkdir(exist_ok=True)
@@ -217,11 +221,19 @@ def published_form(root: Path) -> Path:
     return root
 
 
-def loaded(name: str, root: Path) -> AceStepHandler:
-    """The embedded model ``name`` of a project."""
-    handler = AceStepHandler()
-    handler.initialize_service(root, name, "cpu")
-    return handler
+def write_random_vae(folder: Path) -> Oobleck:
+    """A small autoencoder of the published form; latents of unit variance come out at a moderate level."""
+    vae = Oobleck(OobleckConfig.from_dict(PUBLISHED_FORM)).requires_grad_(False).eval()
+    for parameter in vae.parameters():
+        if not parameter.any():  # as construction left it; every tensor shall take part
+            parameter.copy_(0.02 * torch.randn_like(parameter))
+    vae.decoder.conv2.weight_g.mul_(0.1 / vae.decode(torch.randn(1, 50, LATENT_CHANNELS)).std())
+    published = {key: value for key, value in asdict(vae.config).items() if key not in OURS}
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(published))
+    tensors = {name: tensor.half().contiguous() for name, tensor in vae.state_dict().items()}
+    save_file(tensors, folder / "diffusion_pytorch_model.safetensors")
+    return vae
 
 
 def diffusers_pipeline(family: Family, root: Path) -> AceStepPipeline:

@@ -20,7 +20,7 @@ from acestep.planner.token_mask import TokenMask
 from acestep.planner.vocabulary import Vocabulary
 
 TINY_LM = Path(__file__).parents[1] / "weights" / "tiny" / "lm"
-TINY_CODES = 1000
+TINY_CODES = 4096
 GREEDY = Sampling(temperature=0.0)
 
 

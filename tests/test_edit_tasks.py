@@ -188,7 +188,7 @@ def test_an_edit_into_the_same_words_is_the_recording(tiny_base: AceStepHandler,
     )
     own = own_latents(tiny_base, recording)
     torch.testing.assert_close(same.latents, own, rtol=0, atol=1e-4)
-    assert (other.latents - own).abs().max() > 0.05
+    assert (other.latents - own).abs().max() > 0.01
 
 
 def test_an_edit_that_starts_later_stays_nearer(tiny_base: AceStepHandler) -> None:

@@ -215,7 +215,7 @@ def test_the_problems_of_all_parts_are_one_error_that_ends_with_the_command(proj
         (SPEC.folder, {"hidden_size": "wide"}, "config.json: The model configuration has hidden_size='wide'"),
         (
             SPEC.folder,
-            {"num_hidden_layers": 5, "layer_types": ["full_attention"] * 5},
+            {"num_hidden_layers": 7, "layer_types": ["full_attention"] * 7},
             "19 tensors missing: decoder.",
         ),
         (SPEC.vae, {"_class_name": "AutoencoderDC"}, "_class_name is 'AutoencoderDC', not 'AutoencoderOobleck'"),
@@ -236,7 +236,7 @@ def test_configurations_of_another_architecture(
 def test_a_vocabulary_larger_than_the_network_is_refused(project: Path) -> None:
     path = project / "weights" / SPEC.text_encoder / "tokenizer.json"
     shutil.copy(PACKAGED / "tiny" / "lm" / "tokenizer.json", path)
-    assert "the tokenizer has 1960 tokens, the text encoder only 960 embeddings" in refusal(project / "weights")
+    assert "the tokenizer has 5056 tokens, the text encoder only 960 embeddings" in refusal(project / "weights")
 
 
 @pytest.mark.parametrize(

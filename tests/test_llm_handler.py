@@ -154,7 +154,7 @@ def test_broken_files_are_named_and_nothing_stays_half_loaded(tmp_path: Path, na
 
 def test_a_planner_with_more_tokens_than_embeddings_is_refused(tmp_path: Path) -> None:
     config = copied(tmp_path) / "config.json"
-    config.write_text(config.read_text().replace('"vocab_size": 1960', '"vocab_size": 1950'))
+    config.write_text(config.read_text().replace('"vocab_size": 5056', '"vocab_size": 5046'))
     with pytest.raises(WeightsError, match="Model not loaded: "):
         loaded(checkpoint_dir=tmp_path)
 

@@ -204,7 +204,7 @@ def test_the_embedded_language_model_loads() -> None:
     network, vocabulary = load_language_model(Path(__file__).parents[1] / "weights" / "tiny" / "lm", torch.float32)
     assert_loaded(network, torch.float32)
     assert network.lm_head.weight is network.model.embed_tokens.weight
-    assert vocabulary.size == network.config.vocab_size == 1960
+    assert vocabulary.size == network.config.vocab_size == 5056
     ids = torch.tensor([vocabulary.text("calm piano")])
     states = network.model(ids).last_hidden_state
     torch.testing.assert_close(network(ids).logits, states @ network.model.embed_tokens.weight.T)
@@ -213,9 +213,9 @@ def test_the_embedded_language_model_loads() -> None:
 def test_a_vocabulary_larger_than_the_network_is_refused(tmp_path: Path) -> None:
     folder = embedded_lm(tmp_path)
     raw = json.loads((folder / "tokenizer.json").read_text())
-    raw["added_tokens"].append(raw["added_tokens"][-1] | {"id": 1960, "content": "<|audio_code_1000|>"})
+    raw["added_tokens"].append(raw["added_tokens"][-1] | {"id": 5056, "content": "<|audio_code_4096|>"})
     (folder / "tokenizer.json").write_text(json.dumps(raw))
-    with pytest.raises(WeightsError, match=r"lm/tokenizer.json has 1961 tokens, the network only 1960 embeddings\.$"):
+    with pytest.raises(WeightsError, match=r"lm/tokenizer.json has 5057 tokens, the network only 5056 embeddings\.$"):
         load_language_model(folder, torch.float32)
 
 
@@ -227,7 +227,7 @@ def test_a_vocabulary_larger_than_the_network_is_refused(tmp_path: Path) -> None
         ({"num_key_value_heads": 3}, "4 heads are not a multiple of 3 key/value heads"),
         ({"hidden_size": 0, "head_dim": None}, "hidden_size=0, head_dim=None should be whole numbers above 0"),
         ({"rms_norm_eps": "small"}, "does not describe a Qwen3 network"),
-        ({"vocab_size": 1961}, r"embed_tokens.weight is \[1960, 128\], not \[1961, 128\]"),
+        ({"vocab_size": 5057}, r"embed_tokens.weight is \[5056, 128\], not \[5057, 128\]"),
     ],
 )
 def test_language_models_of_another_kind_are_refused(tmp_path: Path, change: dict[str, object], words: str) -> None:

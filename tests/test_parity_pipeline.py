@@ -7,7 +7,6 @@ value. What we do otherwise on purpose is in ``test_parity_disagreements``.
 from __future__ import annotations
 
 import inspect
-from pathlib import Path
 
 import pytest
 import torch
@@ -26,10 +25,8 @@ from parity_support import (
     SEED,
     WORDS,
     Seen,
-    diffusers_pipeline,
     far,
     latents_of,
-    loaded,
     mean_encoding,
     ours,
     recording,
@@ -40,27 +37,8 @@ from parity_support import (
 )
 
 GUIDED = {"inference_steps": 12, "shift": 1.0, "guidance_scale": 7.0}
+TIMBRE_HEARD = 1e-4  # ten times what parity allows; the embedded model heeds a reference little
 CODES = [7 * index % 1000 for index in range(61)]
-
-
-@pytest.fixture(scope="module")
-def tiny(published_form: Path) -> AceStepHandler:
-    return loaded("tiny", published_form)
-
-
-@pytest.fixture(scope="module")
-def tiny_base(published_form: Path) -> AceStepHandler:
-    return loaded("tiny-base", published_form)
-
-
-@pytest.fixture(scope="module")
-def turbo_pipe(tiny: AceStepHandler, published_form: Path) -> AceStepPipeline:
-    return diffusers_pipeline(tiny.renderer.family, published_form)
-
-
-@pytest.fixture(scope="module")
-def base_pipe(tiny_base: AceStepHandler, published_form: Path) -> AceStepPipeline:
-    return diffusers_pipeline(tiny_base.renderer.family, published_form)
 
 
 def assert_agrees(rendering: Rendering, seen: Seen) -> None:
@@ -103,60 +81,60 @@ SONG_CASES = pytest.mark.parametrize("plan", SONGS.values(), ids=SONGS.keys())
 
 
 @SONG_CASES
-def test_turbo_songs(tiny: AceStepHandler, turbo_pipe: AceStepPipeline, plan: Plan) -> None:
-    assert_agrees(ours(tiny, plan), theirs(turbo_pipe, plan, shift=3.0))
+def test_turbo_songs(twin: AceStepHandler, turbo_pipe: AceStepPipeline, plan: Plan) -> None:
+    assert_agrees(ours(twin, plan), theirs(turbo_pipe, plan, shift=3.0))
 
 
 @SONG_CASES
-def test_base_songs_guided_by_apg(tiny_base: AceStepHandler, base_pipe: AceStepPipeline, plan: Plan) -> None:
-    rendering = ours(tiny_base, plan, **GUIDED)
+def test_base_songs_guided_by_apg(twin_base: AceStepHandler, base_pipe: AceStepPipeline, plan: Plan) -> None:
+    rendering = ours(twin_base, plan, **GUIDED)
     seen = theirs(base_pipe, plan, num_inference_steps=12, shift=1.0, guidance_scale=7.0)
     assert_agrees(rendering, seen)
     assert seen.rows == [2] * 12
-    model = tiny_base.renderer.family.model
+    model = twin_base.renderer.family.model
     assert torch.equal(seen.conditions[0][1:], model.null_conditions(rendering.conditions.encoder_states))
 
 
 @pytest.mark.parametrize(
     "sampling", [{"shift": 1.0}, {"shift": 2.0}, {"shift": 2.5}, {"timesteps": [0.9, 0.55, 0.2]}, {"steps": 3}]
 )
-def test_turbo_schedules(tiny: AceStepHandler, turbo_pipe: AceStepPipeline, sampling: dict[str, object]) -> None:
+def test_turbo_schedules(twin: AceStepHandler, turbo_pipe: AceStepPipeline, sampling: dict[str, object]) -> None:
     steps = sampling.get("steps", 8)
     given = {name: value for name, value in sampling.items() if name != "steps"}
-    rendering = ours(tiny, song(), inference_steps=steps, **given)
+    rendering = ours(twin, song(), inference_steps=steps, **given)
     seen = theirs(turbo_pipe, song(), num_inference_steps=steps, **given)
     assert_agrees(rendering, seen)
-    schedule = request_for(tiny, [SEED], inference_steps=steps, **given).sampling.schedule
+    schedule = request_for(twin, [SEED], inference_steps=steps, **given).sampling.schedule
     assert [t for t, _ in seen.times] == pytest.approx(schedule[:-1], abs=1e-6)
     assert all(t == r for t, r in seen.times)
 
 
 @pytest.mark.parametrize("scale", [0.0, 1.0])
-def test_base_without_guidance(tiny_base: AceStepHandler, base_pipe: AceStepPipeline, scale: float) -> None:
-    rendering = ours(tiny_base, song(5.0), inference_steps=12, guidance_scale=scale)
+def test_base_without_guidance(twin_base: AceStepHandler, base_pipe: AceStepPipeline, scale: float) -> None:
+    rendering = ours(twin_base, song(5.0), inference_steps=12, guidance_scale=scale)
     seen = theirs(base_pipe, song(5.0), num_inference_steps=12, shift=1.0, guidance_scale=scale)
     assert_agrees(rendering, seen)
     assert seen.rows == [1] * 12
 
 
-def test_base_with_a_shift_and_weaker_guidance(tiny_base: AceStepHandler, base_pipe: AceStepPipeline) -> None:
-    rendering = ours(tiny_base, song(), inference_steps=20, shift=3.0, guidance_scale=2.5)
+def test_base_with_a_shift_and_weaker_guidance(twin_base: AceStepHandler, base_pipe: AceStepPipeline) -> None:
+    rendering = ours(twin_base, song(), inference_steps=20, shift=3.0, guidance_scale=2.5)
     assert_agrees(rendering, theirs(base_pipe, song(), num_inference_steps=20, shift=3.0, guidance_scale=2.5))
 
 
-def test_a_guided_batch_from_its_seeds(tiny_base: AceStepHandler, base_pipe: AceStepPipeline) -> None:
+def test_a_guided_batch_from_its_seeds(twin_base: AceStepHandler, base_pipe: AceStepPipeline) -> None:
     """Two different prompts of equal length; diffusers draws the noise itself, from a generator per song."""
     plans, seeds = (song(caption="calm 1"), song(caption="calm 2")), (5, 2**32 - 1)
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     seen = theirs(
         base_pipe, *plans, latents=None, generator=generators, num_inference_steps=12, shift=1.0, guidance_scale=7.0
     )
-    assert_agrees(ours(tiny_base, *plans, seeds=seeds, **GUIDED), seen)
+    assert_agrees(ours(twin_base, *plans, seeds=seeds, **GUIDED), seen)
 
 
-def test_the_sound(tiny: AceStepHandler, turbo_pipe: AceStepPipeline) -> None:
+def test_the_sound(twin: AceStepHandler, turbo_pipe: AceStepPipeline) -> None:
     """Through both decoders, at the level of diffusers' normalisation."""
-    [played] = ours(tiny, song()).songs
+    [played] = ours(twin, song()).songs
     audio = theirs(turbo_pipe, song(), output_type="pt").latents[0]
     assert_close(played.waveform * (audio.abs().max() / played.waveform.abs().max()), audio)
 
@@ -164,18 +142,19 @@ def test_the_sound(tiny: AceStepHandler, turbo_pipe: AceStepPipeline) -> None:
 # --- References and sources -------------------------------------------------------------------------------------
 
 
-def test_a_reference_of_which_both_hear_all(tiny: AceStepHandler, turbo_pipe: AceStepPipeline) -> None:
+def test_a_reference_of_which_both_hear_all(twin: AceStepHandler, turbo_pipe: AceStepPipeline) -> None:
     """15 s, heard twice; where a longer one is heard is a disagreement."""
     heard = recording(15)
-    rendering = ours(tiny, song(1.0), reference=heard)
+    rendering = ours(twin, song(1.0), reference=heard)
     with mean_encoding():
         assert_agrees(rendering, theirs(turbo_pipe, song(1.0), reference_audio=heard))
-    assert far(rendering.conditions.encoder_states, ours(tiny, song(1.0)).conditions.encoder_states)
+    without = ours(twin, song(1.0)).conditions.encoder_states
+    assert (rendering.conditions.encoder_states - without).abs().max() > TIMBRE_HEARD
 
 
-def test_the_semantic_round_trip_of_a_source(tiny: AceStepHandler, turbo_pipe: AceStepPipeline) -> None:
+def test_the_semantic_round_trip_of_a_source(twin: AceStepHandler, turbo_pipe: AceStepPipeline) -> None:
     """The source of a cover: VAE, codes, detokenizer; 67 frames are no multiple of the 5 of a code."""
-    family, source = tiny.renderer.family, recording(2.7)[None]
+    family, source = twin.renderer.family, recording(2.7)[None]
     with mean_encoding():
         theirs_source, frames = turbo_pipe.prepare_src_latents(
             torch.device("cpu"), torch.float32, src_audio=source[0], task_type="cover"
@@ -201,12 +180,12 @@ TEXTS = {
 @pytest.mark.parametrize("instruction", [None, "Play it backwards", "Generate the VOCALS track:"])
 @pytest.mark.parametrize("texts", TEXTS.values(), ids=TEXTS.keys())
 def test_prompts_become_the_same_ids(
-    tiny: AceStepHandler, turbo_pipe: AceStepPipeline, texts: tuple[str, str], instruction: str | None
+    twin: AceStepHandler, turbo_pipe: AceStepPipeline, texts: tuple[str, str], instruction: str | None
 ) -> None:
     caption, lyrics = texts
     plan = song(123.9, lyrics, caption)
-    request = request_for(tiny, [SEED], **({"instruction": instruction} if instruction else {}))
-    [tokens] = tiny.renderer.reader.tokenize(request, [plan])
+    request = request_for(twin, [SEED], **({"instruction": instruction} if instruction else {}))
+    [tokens] = twin.renderer.reader.tokenize(request, [plan])
     text, lyric = their_ids(turbo_pipe, plan, instruction)
     assert text == [list(tokens.text)]
     assert lyric == [list(tokens.lyric)]
@@ -217,12 +196,12 @@ def test_prompts_become_the_same_ids(
 
 @pytest.mark.parametrize("level", [1.0, 21 / 22, 0.37])
 def test_the_denoiser_is_plain_calls_with_r_equal_to_t(
-    tiny_base: AceStepHandler, base_pipe: AceStepPipeline, level: float
+    twin_base: AceStepHandler, base_pipe: AceStepPipeline, level: float
 ) -> None:
     """Caches, the guided pair and padding against one call per song and condition, diffusers' and our own."""
     plans, seeds = (song(5.0), song(4.0, lyrics="")), (1, 2)
-    conditions = ours(tiny_base, *plans, seeds=seeds, **GUIDED).conditions
-    model, t, x = tiny_base.renderer.family.model, torch.tensor([level]), item_noise(seeds, conditions.frames, 64)
+    conditions = ours(twin_base, *plans, seeds=seeds, **GUIDED).conditions
+    model, t, x = twin_base.renderer.family.model, torch.tensor([level]), item_noise(seeds, conditions.frames, 64)
     with torch.inference_mode():
         denoiser = Denoiser(model, conditions, guided=True)
         pair = denoiser(x, level, guided=True)

@@ -123,7 +123,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"audio_codes": [1] * 50 + [1000]}, "audio_codes holds code 1000, but this model's codes are 0 to 999."),
+        ({"audio_codes": [1] * 50 + [4096]}, "audio_codes holds code 4096, but this model's codes are 0 to 4095."),
         ({"audio_codes": [1] * 45}, "Invalid audio duration: duration must be 10 to 600 seconds, not 9."),
         ({"caption": "", "lyrics": ""}, "caption and lyrics are both empty"),
         ({"caption": "half \ud800 a character"}, "caption holds half a character"),

@@ -20,7 +20,7 @@ from acestep.llm_inference import LLMHandler
 from acestep.output.tags import read_recipe
 from acestep.planner.plan import codes_text
 
-from cog_server import CogServer, WebhookSink, decoded
+from cog_server import CogServer, WebhookSink, decoded, recipe_of
 from terse_planner import planned, terse_weights
 
 USUAL = {"caption": "calm piano", "duration": 10, "seed": 1, "use_cot_caption": False}
@@ -148,8 +148,8 @@ BAD = (
     ({"vocal_language": "xx"}, "vocal_language 'xx' is unknown"),
     ({"audio_codes": "codes"}, "audio_codes holds 'codes'; write only <|audio_code_N|> tokens."),
     (
-        {"audio_codes": codes_text([0] * 50 + [1000])},
-        "audio_codes holds code 1000, but this model's codes are 0 to 999.",
+        {"audio_codes": codes_text([0] * 50 + [4096])},
+        "audio_codes holds code 4096, but this model's codes are 0 to 4095.",
     ),
     (
         {"audio_codes": codes_text([0] * 49)},
@@ -183,13 +183,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CogServer]:
     settings = {"ACESTEP_MODEL": "tiny", "ACESTEP_WEIGHTS": str(weights), "OMP_NUM_THREADS": "1"}
     with CogServer(PROJECT, settings) as running:
         yield running
-
-
-def recipe_of(answer: dict[str, object], folder: Path) -> dict[str, object]:
-    assert answer["status"] == "succeeded", answer
-    path = folder / "song.wav"
-    path.write_bytes(decoded(answer["output"]))
-    return read_recipe(path)
 
 
 def test_setup_says_which_planner_it_loaded(server: CogServer) -> None:

@@ -83,8 +83,8 @@ def test_stopping_leaves_the_planner_as_it_was(planner: LLMHandler, stage: str, 
     [
         ("<|audio_code_1|>" * 49, "Invalid audio duration: audio_codes must be 10 to 600 seconds, not 9.8."),
         (
-            "<|audio_code_1|>" * 50 + "<|audio_code_1000|>",
-            "audio_codes holds code 1000, but this model's codes are 0 to 999.",
+            "<|audio_code_1|>" * 50 + "<|audio_code_4096|>",
+            "audio_codes holds code 4096, but this model's codes are 0 to 4095.",
         ),
         ("1,2,3", "audio_codes holds '1,2,3'; write only <|audio_code_N|> tokens."),
         (

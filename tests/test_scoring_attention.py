@@ -70,7 +70,7 @@ def test_every_song_has_its_own_words_and_frames(
 ) -> None:
     attention, plan, vocabulary = looked[number], PLANS[number], tiny.renderer.family.tokenizer
     frames = -(-latent_frames(plan.duration_s) // 2)
-    assert attention.probabilities.shape == (8, len(attention.ids), frames)
+    assert attention.probabilities.shape == (12, len(attention.ids), frames)
     assert (attention.probabilities.dtype, attention.probabilities.device.type) == (torch.float32, "cpu")
     assert attention.frame_s == 0.08
     assert "".join(vocabulary.texts(attention.ids)).strip() == plan.lyrics.strip()
@@ -190,9 +190,9 @@ def test_the_probabilities_are_those_of_a_little_noise_on_the_song(
     noise = torch.randn(1, frames, 64, generator=torch.Generator().manual_seed(42))
     assert torch.equal(noise, item_noise([42], [frames], 64))
     cross = model.decoder.cross_attention_cache(conditions.encoder_states[number : number + 1, :rows])
-    heads = {layer: range(4) for layer in (2, 3)}
+    heads = {layer: range(4) for layer in (3, 4, 5)}
     x, context = 0.25 * noise + 0.75 * latents, conditions.context[number : number + 1, :frames]
-    maps = model.decoder.cross_attention_maps(heads, x, torch.tensor(0.25), context, cross)  # [1, 8, N, L]
+    maps = model.decoder.cross_attention_maps(heads, x, torch.tensor(0.25), context, cross)  # [1, 12, N, L]
     header = len(tiny.renderer.family.tokenizer("", "# Languages\nyue\n\n# Lyric\n").lyric) - 2
     expected = maps[0, :, :, header : len(rendering.tokens[number].lyric) - 2].transpose(1, 2)
     torch.testing.assert_close(looked[number].probabilities, expected, atol=1e-5, rtol=0)
@@ -254,10 +254,10 @@ def test_published_models_have_known_heads() -> None:
 def test_where_no_head_is_known_the_second_half_of_the_layers_is_asked(tiny: AceStepHandler) -> None:
     config = tiny.renderer.family.model.config
     assert EMBEDDED_MODEL.alignment_heads == ()
-    assert heads_that_follow(EMBEDDED_MODEL, config) == {2: [0, 1, 2, 3], 3: [0, 1, 2, 3]}
+    assert heads_that_follow(EMBEDDED_MODEL, config) == {3: [0, 1, 2, 3], 4: [0, 1, 2, 3], 5: [0, 1, 2, 3]}
 
 
 def test_heads_that_the_network_lacks_are_not_asked(tiny: AceStepHandler) -> None:
     config = tiny.renderer.family.model.config
-    assert heads_that_follow(replace(EMBEDDED_MODEL, alignment_heads=((1, 2), (1, 4), (4, 0))), config) == {1: [2]}
-    assert heads_that_follow(replace(EMBEDDED_MODEL, alignment_heads=((3, 4),)), config).keys() == {2, 3}
+    assert heads_that_follow(replace(EMBEDDED_MODEL, alignment_heads=((1, 2), (1, 4), (6, 0))), config) == {1: [2]}
+    assert heads_that_follow(replace(EMBEDDED_MODEL, alignment_heads=((3, 4),)), config).keys() == {3, 4, 5}

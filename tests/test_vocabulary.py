@@ -214,11 +214,11 @@ def test_codes_and_their_tokens(tiny: Vocabulary) -> None:
     )
 
 
-@pytest.mark.parametrize("number", [-1, 1000])
+@pytest.mark.parametrize("number", [-1, 4096])
 def test_codes_the_vocabulary_does_not_have(tiny: Vocabulary, number: int) -> None:
     with pytest.raises(InputError) as caught:
         tiny.code(number)
-    assert str(caught.value) == f"audio_codes must be from 0 to 999 for this planner, not {number}."
+    assert str(caught.value) == f"audio_codes must be from 0 to 4095 for this planner, not {number}."
     assert caught.value.field == "audio_codes"
 
 
@@ -241,7 +241,7 @@ def test_the_embedded_planners_network_fits() -> None:
     import torch
 
     network, vocabulary = load_language_model(TINY, torch.float32)
-    assert network.config.vocab_size == vocabulary.size == 1960
+    assert network.config.vocab_size == vocabulary.size == 5056
 
 
 # Files that are not a planner's vocabulary.

@@ -35,7 +35,7 @@ from benchmarks.planner import (
 )
 from benchmarks.planner import ask as real_ask
 
-TINY_LM, TINY_CODES = PROJECT / "weights" / "tiny" / "lm", 1000
+TINY_LM, TINY_CODES = PROJECT / "weights" / "tiny" / "lm", 4096
 REAL_CODES = 500  # more than one window of a recording
 FLOOR = 3800  # codes a second that 4.8 TB/s allow one song of the 0.6B planner, with guidance
 GRAMMARS = {
