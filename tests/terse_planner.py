@@ -1,9 +1,8 @@
 """Plans without a transformer, and the embedded planner in a hurry: its network, but one that likes to end things.
 
-The embedded planner has random weights and hardly ever ends a line, so that its captions and lyrics are as long as
-the grammar lets them be, and take seconds. In the terse one every token shares one large coordinate, which the
-network carries through to its head; tokens that end things have more of it there, and words that begin with a blank,
-which fold a caption on, have less.
+The embedded planner writes captions and lyrics of a song's length, which take seconds. In the terse one every token
+shares one large coordinate, which the network carries through to its head; tokens that end things have more of it
+there, and words that begin with a blank, which fold a caption on, have less.
 """
 
 from __future__ import annotations

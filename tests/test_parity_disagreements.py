@@ -96,6 +96,9 @@ def test_the_timbre_token_of_xl(twin: AceStepHandler, turbo_pipe: AceStepPipelin
     timbre = len(rendering.tokens[0].lyric)
     differs = (rendering.conditions.encoder_states - seen.conditions[0]).abs().amax(-1)[0] > 1e-3
     assert differs.nonzero().flatten().tolist() == [timbre]
+    assert far(
+        latents_of(rendering), seen.latents, times=2
+    )  # one token without a reference, at the other end of all of them
 
 
 def test_encoding_a_recording(twin: AceStepHandler, turbo_pipe: AceStepPipeline) -> None:

@@ -255,7 +255,8 @@ def test_what_the_networks_know_reaches_text_encoder_and_detokenizer(
     batch = network.batch(examples, lessons.silence, captions)
     with network.overheard() as tokens:
         flow = flow_loss(network.model, batch)
-    assert [part.shape for part in tokens] == [(2, 30, network.model.config.hidden_size)]
+    config = network.model.config
+    assert [part.shape for part in tokens] == [(2, 60 // config.patch_size, config.hidden_size)]
     network.words_error(captions, examples).backward(retain_graph=True)
     assert network.text.embed_tokens.weight.grad.abs().sum() > 0
     assert network.model.decoder.proj_in[1].weight.grad is None

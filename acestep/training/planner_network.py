@@ -51,7 +51,7 @@ class PlannerNetwork(nn.Module):
         super().__init__()
         self.model = Qwen3Model(Qwen3Config(**PLANNER, vocab_size=rows, attn_implementation="sdpa"))
         width, deviation = self.model.config.hidden_size, self.model.config.initializer_range
-        digits = code_digits(AceStepConfig.from_dict(TRANSFORMER).encoder.fsq_input_levels)  # [codes, dims]
+        digits = embedded_digits()
         self.register_buffer("digits", digits, persistent=False)
         self.spelling = nn.Parameter(torch.randn(digits.shape[1], width) * deviation / digits.shape[1] ** 0.5)
         self.song_ear = nn.Linear(width, SONG_FACTS)
@@ -95,6 +95,11 @@ def code_digits(levels: Sequence[int]) -> Tensor:
     return torch.cartesian_prod(*spans).view(-1, len(levels)).flip(1)
 
 
+def embedded_digits() -> Tensor:
+    """The digits of every code of the embedded family, ``[codes, dims]``."""
+    return code_digits(AceStepConfig.from_dict(TRANSFORMER).encoder.fsq_input_levels)
+
+
 def _next_facts(song: CodedSong, codes: int) -> Tensor:
     """Facts ``[codes, FRAMES_PER_CODE, FRAME_FACTS]`` of what the first codes of a song stand for."""
     frames = frame_facts(song.seed, LONGEST_FRAMES)[song.late :][: codes * FRAMES_PER_CODE]
@@ -122,5 +127,4 @@ def planner_weights(folder: Path) -> dict[str, Tensor]:
     """
     prefix, trained = "model.", averaged_weights(folder)
     weights = {name.removeprefix(prefix): one for name, one in trained.items() if name.startswith(prefix)}
-    digits = code_digits(AceStepConfig.from_dict(TRANSFORMER).encoder.fsq_input_levels)
-    return {**weights, EMBEDDINGS: spelled_out(weights[EMBEDDINGS], digits, trained["spelling"])}
+    return {**weights, EMBEDDINGS: spelled_out(weights[EMBEDDINGS], embedded_digits(), trained["spelling"])}
