@@ -222,7 +222,7 @@ def published_form(root: Path) -> Path:
 
 
 def write_random_vae(folder: Path) -> Oobleck:
-    """A small autoencoder of the published form: recordings become latents of unit variance, those a moderate level."""
+    """A small autoencoder of the published form; of recordings it makes latents of unit variance, of those noise."""
     vae = Oobleck(OobleckConfig.from_dict(PUBLISHED_FORM)).requires_grad_(False).eval()
     for parameter in vae.parameters():
         if not parameter.any():  # as construction left it; every tensor shall take part

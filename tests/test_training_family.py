@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from acestep.conditioning.prompt import lyric_prompt, text_prompt
 from acestep.conditioning.text import PromptTokens
 from acestep.constants import LATENT_CHANNELS, TIMBRE_FRAMES
-from acestep.errors import WeightsError
+from acestep.errors import InputError, WeightsError
 from acestep.handler import AceStepHandler
 from acestep.inference import GenerationConfig, GenerationParams, generate_music
 from acestep.planner.plan import Metadata, Plan
@@ -26,6 +27,7 @@ from acestep.tasks import (
     TEXT2MUSIC_INSTRUCTION,
 )
 from acestep.training import examples as tasks
+from acestep.training.begin import begin_runs
 from acestep.training.corpus import Corpus, make_corpus
 from acestep.training.distill import distill
 from acestep.training.embedded import EmbeddedModel
@@ -325,6 +327,47 @@ def test_exported_weights_play(family: Path, tmp_path: Path) -> None:
         result = generate_music(handler, None, params, GenerationConfig(batch_size=1))
         assert result.success, result.error
         assert result.audios[0]["tensor"].shape == (2, 480_000)
+
+
+def test_training_goes_on_from_exported_weights(family: Path, tmp_path: Path) -> None:
+    export_family(family / "runs", tmp_path / "weights")
+    runs = tmp_path / "runs"
+    assert [folder.name for folder in begin_runs(tmp_path / "weights", runs)] == ["vae", "fsq", "dit", "turbo", "lm"]
+    export_family(runs, tmp_path / "again")
+    for path in (tmp_path / "weights").rglob("*.safetensors"):
+        first, again = load_file(path), load_file(tmp_path / "again" / path.relative_to(tmp_path / "weights"))
+        assert first.keys() == again.keys()
+        # What is spelled out again is rounded again; silence is heard by an encoder that was rounded.
+        tolerance = {"rtol": 0, "atol": 0.05} if "silence" in path.name else {"rtol": 2e-3, "atol": 1e-4}
+        for name, tensor in first.items():
+            torch.testing.assert_close(again[name], tensor, **tolerance, msg=f"{path} {name}")
+    songs = LatentSongs(family / "latents")
+    lessons = make_lessons(songs, runs / "vae", 2, 0)
+    train_fsq(songs, runs / "vae", runs / "fsq", SETTINGS, Budget(steps=1), 2, "cpu")
+    train_dit(lessons, runs / "fsq", runs / "dit", SETTINGS, Budget(steps=1), "cpu")
+    distill(lessons, runs / "dit", runs / "turbo", SETTINGS, Budget(steps=1), "cpu", 3.0)
+    train_lm(songs, runs / "fsq", runs / "lm", SETTINGS, Budget(steps=1), 2, "cpu")
+    train_vae(Corpus(family / "corpus"), runs / "vae", SETTINGS, Budget(steps=1), 1, "cpu")
+    with pytest.raises(InputError, match="vae has begun already"):
+        begin_runs(tmp_path / "weights", runs)
+
+
+def test_nothing_begins_with_weights_of_another_form(family: Path, tmp_path: Path) -> None:
+    weights, runs = tmp_path / "weights", tmp_path / "runs"
+    with pytest.raises(WeightsError, match="is missing"):
+        begin_runs(weights, runs)
+    export_family(family / "runs", weights)
+    path = weights / "tiny-base" / "model.safetensors"
+    tensors = load_file(path)
+    save_file({**tensors, "decoder.proj_in.1.bias": torch.zeros(3)}, path)
+    with pytest.raises(WeightsError, match="is of another network"):
+        begin_runs(weights, runs)
+    save_file(tensors, path)
+    vocabulary = weights / "tiny" / "lm" / "tokenizer.json"
+    vocabulary.write_bytes((weights / "tiny" / "text_encoder" / "tokenizer.json").read_bytes())
+    with pytest.raises(WeightsError, match="is another vocabulary"):
+        begin_runs(weights, runs)
+    assert not runs.exists()
 
 
 # --- The one command ----------------------------------------------------------------------------------------------

@@ -69,18 +69,24 @@ class DistillLoss:
         return x
 
 
+def new_student(vocabulary: int) -> EmbeddedModel:
+    """The few-step model, to be filled; its text encoder and what codes say to it stay as they are."""
+    student = EmbeddedModel(vocabulary, distilled=True)
+    student.text.requires_grad_(False)
+    student.model.detokenizer.requires_grad_(False)
+    return student
+
+
 def distill(
     lessons: Lessons, dit_run: Path, folder: Path, settings: Settings, budget: Budget, device: str, guidance: float
 ) -> None:
     """Train the few-step model, or go on."""
     weights = averaged_weights(dit_run)
-    teacher, student = EmbeddedModel(lessons.tokenizer.size), EmbeddedModel(lessons.tokenizer.size, distilled=True)
+    teacher, student = EmbeddedModel(lessons.tokenizer.size), new_student(lessons.tokenizer.size)
     teacher.load_state_dict(weights)
     teacher.requires_grad_(False).eval().to(device)
     if not (folder / CHECKPOINT).is_file():
         student.load_state_dict(weights)
-    student.text.requires_grad_(False)
-    student.model.detokenizer.requires_grad_(False)
     Trainer(student.to(device), DistillLoss(teacher, lessons, guidance), settings, folder).run(budget)
 
 

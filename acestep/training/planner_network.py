@@ -69,6 +69,14 @@ class PlannerNetwork(nn.Module):
         """Embeddings ``[vocabulary, D]``."""
         return spelled_out(self.model.embed_tokens.weight, self.digits, self.spelling)
 
+    @torch.no_grad()
+    def read_spelling(self) -> None:
+        """Take spelled-out embeddings in ``model`` apart again: what all codes with a digit have in common is its
+        vector, by least squares; the rest is the codes' own."""
+        codes = self.model.embed_tokens.weight[-len(self.digits) :]
+        self.spelling.copy_(torch.linalg.lstsq(self.digits, codes).solution)
+        codes -= self.digits @ self.spelling
+
     def ears_error(self, states: Tensor, examples: Sequence[LmExample]) -> tuple[Tensor, Tensor]:
         """Cross-entropy of the facts heard in ``states`` ``[B, L, D]``: of songs, and of what comes next."""
         played = [(row, one) for row, one in zip(states, examples, strict=True) if one.song is not None]

@@ -86,18 +86,24 @@ def crops(corpus: Corpus, rng: np.random.Generator, count: int) -> Tensor:
 def new_vae(corpus: Corpus, seed: int) -> Oobleck:
     """The untrained autoencoder, as a transform coder for this corpus beside the envelope."""
     torch.manual_seed(seed)
-    vae = Oobleck(OobleckConfig.from_dict(AUTOENCODER))
+    vae = empty_vae()
     audio = crops(corpus, np.random.default_rng([seed, 0]), START_CROPS)
     vae.envelope.fit(audio)
     start_as_transform(vae, audio)
     return vae
 
 
+def empty_vae() -> Oobleck:
+    """The autoencoder as it is trained, to be filled: its encoder stays what it is."""
+    vae = Oobleck(OobleckConfig.from_dict(AUTOENCODER))
+    vae.encoder.requires_grad_(False)
+    return vae
+
+
 def train_vae(corpus: Corpus, folder: Path, settings: Settings, budget: Budget, batch: int, device: str) -> None:
     """Train the decoder, or go on."""
     fresh = not (folder / CHECKPOINT).is_file()
-    vae = new_vae(corpus, settings.seed) if fresh else Oobleck(OobleckConfig.from_dict(AUTOENCODER))
-    vae.encoder.requires_grad_(False)
+    vae = new_vae(corpus, settings.seed) if fresh else empty_vae()
     Trainer(vae.to(device), VaeLoss(corpus, batch, settings.seed), settings, folder).run(budget)
 
 
@@ -107,7 +113,7 @@ def trained_vae(folder: Path) -> Oobleck:
     Raises:
         WeightsError: the folder holds no checkpoint.
     """
-    vae = Oobleck(OobleckConfig.from_dict(AUTOENCODER))
+    vae = empty_vae()
     vae.load_state_dict(averaged_weights(folder))
     return vae.eval().requires_grad_(False)
 

@@ -1,0 +1,120 @@
+"""Begins the runs of all trainers with exported weights, so that training can go on from what a repository holds.
+
+    python -m acestep.training.begin weights runs
+
+In: a folder that ``export`` wrote. Out: checkpoints of step 0 for every trainer. What is not exported begins anew,
+optimisers and ears; latents and codes have to be made again, of the autoencoder that is taken up. Refuses to train.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from safetensors.torch import load_file
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+
+from acestep.checkpoints.registry import EMBEDDED_BASE_MODEL, EMBEDDED_MODEL, LANGUAGE_MODELS
+from acestep.errors import InputError, WeightsError
+from acestep.models.config import AceStepConfig
+from acestep.training.distill import new_student
+from acestep.training.embedded import EmbeddedModel
+from acestep.training.learn.trainer import CHECKPOINT, Figures, Settings, Trainer
+from acestep.training.lm_examples import learn_planner_vocabulary
+from acestep.training.planner_network import PlannerNetwork
+from acestep.training.sizes import TRANSFORMER, VOCABULARY
+from acestep.training.train_dit import VOCABULARY_SEED
+from acestep.training.train_fsq import SemanticCodec
+from acestep.training.train_vae import empty_vae
+from acestep.training.vocabulary import learn_vocabulary
+
+Network = TypeVar("Network", bound=nn.Module)
+
+SETTINGS = Settings(learning_rate=0.0)  # how a run is trained is said when it goes on
+
+
+def begin_runs(weights: Path, runs: Path) -> list[Path]:
+    """Write a checkpoint for every trainer; the folders written.
+
+    Args:
+        weights: holds ``tiny`` and ``tiny-base``.
+        runs: must hold no run yet.
+
+    Raises:
+        InputError: a run has begun already.
+        WeightsError: a file is missing, or its network is another one than training has here.
+    """
+    networks = {runs / name: network for name, network in _networks(weights)}
+    if begun := [folder for folder in networks if (folder / CHECKPOINT).is_file()]:
+        raise InputError(f"{begun[0]} has begun already; take another folder.", field="runs")
+    for folder, network in networks.items():
+        Trainer(network, _untaught, SETTINGS, folder).save()
+    return list(networks)
+
+
+def _networks(weights: Path) -> Iterator[tuple[str, nn.Module]]:
+    """Every run's name and network."""
+    torch.manual_seed(SETTINGS.seed)
+    yield "vae", _taken_up(weights / EMBEDDED_MODEL.vae / "diffusion_pytorch_model.safetensors", empty_vae())
+    folder = weights / EMBEDDED_MODEL.text_encoder
+    vocabulary = _same_vocabulary(learn_vocabulary(VOCABULARY, VOCABULARY_SEED), folder)
+    transformers = {"dit": EMBEDDED_BASE_MODEL, "turbo": EMBEDDED_MODEL}
+    for name, spec in transformers.items():
+        network = new_student(vocabulary) if name == "turbo" else EmbeddedModel(vocabulary)
+        _taken_up(weights / spec.folder / "model.safetensors", network.model)
+        _taken_up(folder / "model.safetensors", network.text)
+        if name == "dit":
+            codec = SemanticCodec(network.model.config)
+            codec.tokenizer.load_state_dict(network.model.tokenizer.state_dict())
+            codec.detokenizer.load_state_dict(network.model.detokenizer.state_dict())
+            yield "fsq", codec
+        yield name, network
+    folder = weights / LANGUAGE_MODELS[EMBEDDED_MODEL.name].folder
+    codes = AceStepConfig.from_dict(TRANSFORMER).codebook_size
+    planner = PlannerNetwork(_same_vocabulary(learn_planner_vocabulary(codes), folder))
+    _taken_up(folder / "model.safetensors", planner.model)
+    planner.read_spelling()
+    yield "lm", planner
+
+
+def _taken_up(path: Path, network: Network) -> Network:
+    """The network with the weights of a file."""
+    if not path.is_file():
+        raise WeightsError(f"{path} is missing; nothing can begin with it.")
+    held, known = load_file(path), network.state_dict()
+    if held.keys() != known.keys() or any(held[name].shape != one.shape for name, one in known.items()):
+        raise WeightsError(f"{path} is of another network than training has here (training/sizes.py).")
+    network.load_state_dict(held)
+    return network
+
+
+def _same_vocabulary(learnt: Tokenizer, folder: Path) -> int:
+    """How many tokens the vocabulary has that belongs to the weights of a folder."""
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        raise WeightsError(f"{path} is missing; nothing can begin with it.")
+    if Tokenizer.from_file(str(path)).get_vocab() != learnt.get_vocab():
+        raise WeightsError(f"{path} is another vocabulary than training learns here.")
+    return learnt.get_vocab_size()
+
+
+def _untaught(_network: nn.Module, _step: int) -> tuple[Tensor, Figures]:
+    raise AssertionError("a run that begins is not trained")
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Begin runs with exported weights."""
+    parser = argparse.ArgumentParser(prog="python -m acestep.training.begin", description=main.__doc__)
+    parser.add_argument("weights", type=Path, help="folder that holds tiny and tiny-base")
+    parser.add_argument("runs", type=Path, help="new folder of the runs")
+    arguments = parser.parse_args(argv)
+    for folder in begin_runs(arguments.weights, arguments.runs):
+        print(folder)
+
+
+if __name__ == "__main__":
+    main()
