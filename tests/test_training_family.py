@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from acestep.conditioning.prompt import lyric_prompt, text_prompt
 from acestep.conditioning.text import PromptTokens
 from acestep.constants import LATENT_CHANNELS, TIMBRE_FRAMES
-from acestep.errors import InputError, WeightsError
+from acestep.errors import DeviceError, InputError, WeightsError
 from acestep.handler import AceStepHandler
 from acestep.inference import GenerationConfig, GenerationParams, generate_music
 from acestep.planner.plan import Metadata, Plan
@@ -34,12 +35,21 @@ from acestep.training.embedded import EmbeddedModel
 from acestep.training.examples import Example, draw_example, region_mask
 from acestep.training.export import export_family
 from acestep.training.latents import MIX, REST, STEM, LatentSong, LatentSongs, make_latents
-from acestep.training.learn.flow import FlowBatch, begin_as_identity, flow_loss, frame_mask, masked_error, noisy
-from acestep.training.learn.trainer import Budget, Settings
-from acestep.training.make_tiny import Place, Scale, make_tiny
+from acestep.training.learn.command import run_command, settings_of, trainer_parser
+from acestep.training.learn.flow import (
+    FlowBatch,
+    begin_as_identity,
+    flow_loss,
+    frame_mask,
+    masked_error,
+    noisy,
+    recompute_layers,
+)
+from acestep.training.learn.trainer import Budget, Settings, averaged_weights
+from acestep.training.make_tiny import Effort, Place, Scale, main, make_tiny
 from acestep.training.render.bank import SETTING
 from acestep.training.songs import HELD_OUT_SEED, SongRecord, record_of, training_score
-from acestep.training.train_dit import Lessons, make_lessons, train_dit
+from acestep.training.train_dit import DitLoss, Lessons, make_lessons, train_dit
 from acestep.training.train_fsq import SemanticCodec, train_fsq
 from acestep.training.train_lm import train_lm
 from acestep.training.train_vae import train_vae, trained_vae
@@ -65,18 +75,32 @@ def family(tmp_path_factory: pytest.TempPathFactory) -> Path:
     runs, latents = root / "runs", root / "latents"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(SETTING, str(write_soundfont(root / "tiny.sf2")))
-        patch.setattr("acestep.training.train_vae.START_CROPS", FEW_CROPS)
         make_corpus(root / "corpus", SONGS, 1, chunk=2)
-        corpus = Corpus(root / "corpus")
-        train_vae(corpus, runs / "vae", SETTINGS, Budget(steps=2), 1, "cpu")
+        train(root, "vae", runs / "vae", 2)
         make_latents(runs / "vae", latents, SONGS, 1, chunk=2)
-    songs = LatentSongs(latents)
-    train_fsq(songs, runs / "vae", runs / "fsq", SETTINGS, Budget(steps=2), 2, "cpu")
-    lessons = make_lessons(songs, runs / "vae", 2, 0)
-    train_dit(lessons, runs / "fsq", runs / "dit", SETTINGS, Budget(steps=2), "cpu")
-    distill(lessons, runs / "dit", runs / "turbo", SETTINGS, Budget(steps=1), "cpu", 3.0)
-    train_lm(songs, runs / "fsq", runs / "lm", SETTINGS, Budget(steps=2), 2, "cpu")
+    for name in ("fsq", "dit", "turbo", "lm"):
+        train(root, name, runs / name, 2)
     return root
+
+
+def train(root: Path, name: str, run: Path, steps: int) -> None:
+    """Train one network of the family up to so many steps, in the folder ``run``."""
+    budget, vae, fsq = Budget(steps=steps), root / "runs" / "vae", root / "runs" / "fsq"
+    if name == "vae":
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("acestep.training.train_vae.START_CROPS", FEW_CROPS)
+            train_vae(Corpus(root / "corpus"), run, SETTINGS, budget, 1, "cpu")
+        return
+    songs = LatentSongs(root / "latents")
+    match name:
+        case "fsq":
+            train_fsq(songs, vae, run, SETTINGS, budget, 2, "cpu")
+        case "dit":
+            train_dit(make_lessons(songs, vae, 2, 0), fsq, run, SETTINGS, budget, "cpu")
+        case "turbo":
+            distill(make_lessons(songs, vae, 2, 0), root / "runs" / "dit", run, SETTINGS, budget, "cpu", 3.0)
+        case "lm":
+            train_lm(songs, fsq, run, SETTINGS, budget, 2, "cpu")
 
 
 @pytest.fixture(scope="module")
@@ -241,6 +265,31 @@ def test_the_transformer_learns_one_song_by_heart(lessons: Lessons, songs: list[
     assert sum(losses[-4:]) < 0.6 * sum(losses[:4])
 
 
+def test_gradient_checkpointing_changes_no_gradient(lessons: Lessons) -> None:
+    def gradients(recompute: bool) -> tuple[float, dict[str, torch.Tensor]]:
+        torch.manual_seed(0)
+        network = EmbeddedModel(lessons.tokenizer.size)
+        if recompute:
+            recompute_layers(network.model)
+        saved = 0
+
+        def keep(tensor: torch.Tensor) -> torch.Tensor:
+            nonlocal saved
+            saved += tensor.numel()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            loss, _ = DitLoss(lessons)(network, 0)
+        loss.backward()
+        return saved, {name: one.grad for name, one in network.named_parameters() if one.grad is not None}
+
+    (kept, plain), (kept_less, again) = gradients(False), gradients(True)
+    assert kept_less < kept / 2
+    assert plain.keys() == again.keys()
+    for name, gradient in plain.items():
+        torch.testing.assert_close(again[name], gradient, rtol=1e-5, atol=1e-7, msg=name)
+
+
 def test_what_the_networks_know_reaches_text_encoder_and_detokenizer(
     lessons: Lessons, songs: list[LatentSong]
 ) -> None:
@@ -303,6 +352,38 @@ def test_codes_while_training_are_the_codes_of_inference(songs: list[LatentSong]
         assert torch.allclose(codec(latents), decoded, atol=1e-5)
     codec(latents).square().mean().backward()
     assert codec.tokenizer.quantizer.project_in.weight.grad.abs().sum() > 0
+
+
+# --- Going on ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["vae", "fsq", "dit", "turbo", "lm"])
+def test_every_trainer_resumes_to_the_same_weights(family: Path, tmp_path: Path, name: str) -> None:
+    train(family, name, tmp_path / "once", 3)
+    train(family, name, tmp_path / "again", 1)
+    train(family, name, tmp_path / "again", 3)
+    once, again = averaged_weights(tmp_path / "once"), averaged_weights(tmp_path / "again")
+    assert once.keys() == again.keys()
+    assert all(torch.equal(again[key], one) for key, one in once.items())
+
+
+def test_work_of_one_network_is_not_mixed_with_that_of_another(family: Path, tmp_path: Path) -> None:
+    corpus, lessons = (
+        Corpus(family / "corpus"),
+        make_lessons(LatentSongs(family / "latents"), family / "runs/vae", 2, 0),
+    )
+    train_vae(corpus, tmp_path / "vae", replace(SETTINGS, seed=1), Budget(steps=1), 1, "cpu")
+    with pytest.raises(WeightsError, match="latents was made with another autoencoder; name a new folder"):
+        make_latents(tmp_path / "vae", family / "latents", SONGS, 1, chunk=2)
+    train_dit(lessons, family / "runs" / "fsq", tmp_path / "dit", replace(SETTINGS, seed=1), Budget(steps=1), "cpu")
+    with pytest.raises(WeightsError, match="turbo was made with another teacher; name a new folder"):
+        distill(lessons, tmp_path / "dit", family / "runs" / "turbo", SETTINGS, Budget(steps=2), "cpu", 3.0)
+    runs = tmp_path / "runs"
+    for name, there in (("vae", family / "runs"), ("turbo", family / "runs"), ("dit", tmp_path)):
+        shutil.copytree(there / name, runs / name)
+    with pytest.raises(WeightsError, match="was taught by another transformer than"):
+        export_family(runs, tmp_path / "weights")
+    assert not (tmp_path / "weights").exists()
 
 
 # --- Weights folders ----------------------------------------------------------------------------------------------
@@ -374,7 +455,8 @@ def test_nothing_begins_with_weights_of_another_form(family: Path, tmp_path: Pat
 
 
 def test_one_command_makes_the_family_in_pieces(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    scale = Scale(1, 1, (2, 1, 1e-3), (2, 2, 1e-3), (2, 2, 1e-3), (1, 2, 1e-3), (2, 2, 1e-3), chunk=1)
+    short = Effort(2, 2, 1e-3)
+    scale = Scale(1, 1, Effort(2, 1, 1e-3), short, short, Effort(1, 2, 1e-3), short, chunk=1)
     out = tmp_path / "weights"
 
     def go_on(seconds: float) -> bool:
@@ -385,7 +467,7 @@ def test_one_command_makes_the_family_in_pieces(tmp_path: Path, capsys: pytest.C
         patch.setenv(SETTING, str(write_soundfont(tmp_path / "tiny.sf2")))
         patch.setattr("acestep.training.train_vae.START_CROPS", FEW_CROPS)
         assert not go_on(0.0)
-        assert "time is up in the stage autoencoder" in capsys.readouterr().out
+        assert "time is up in the stage songs" in capsys.readouterr().out
         assert not out.exists()
         assert go_on(300.0)
         made = capsys.readouterr().out
@@ -400,3 +482,42 @@ def test_one_command_makes_the_family_in_pieces(tmp_path: Path, capsys: pytest.C
         "planner",
     ]
     assert {path.name for path in out.iterdir()} == {"tiny", "tiny-base"}
+
+
+def test_data_made_beforehand_needs_no_bank_and_a_missing_one_is_one_line(
+    family: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(SETTING, str(tmp_path / "none.sf2"))
+    assert make_corpus(family / "corpus", SONGS, 1, chunk=2)
+    assert make_latents(family / "runs" / "vae", family / "latents", SONGS, 1, chunk=2)
+    typed = ["--minutes", "1", "--cache", str(tmp_path / "cache"), "--runs", str(tmp_path / "runs")]
+    with pytest.raises(SystemExit) as ended:
+        run_command("make_tiny", lambda: main(typed))
+    assert ended.value.code == 1
+    assert capsys.readouterr().err.startswith(f"acestep.training.make_tiny: The soundfont {tmp_path / 'none.sf2'}")
+
+
+@pytest.mark.parametrize(
+    ("typed", "complaint"),
+    [
+        (["--minutes", "nan"], "nan has to be above 0"),
+        (["--minutes", "1", "--workers", "0"], "0 has to be above 0"),
+        (["--minutes", "1", "--workers", "two"], "'two' is no number"),
+        (["--minutes", "1", "--scale", "huge"], "invalid choice: 'huge'"),
+    ],
+)
+def test_bad_arguments_are_told_before_anything_runs(
+    typed: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run_command("make_tiny", lambda: main(typed))
+    assert ended.value.code == 2
+    assert complaint in capsys.readouterr().err
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+@pytest.mark.parametrize(("device", "complaint"), [("cuda", "no such device on this"), ("gpu", "is unknown; choose")])
+def test_a_device_that_is_not_there_is_named(device: str, complaint: str) -> None:
+    parser = trainer_parser("x", "", ("folder",), batch=1, rate=1e-3)
+    with pytest.raises(DeviceError, match=complaint):
+        settings_of(parser.parse_args(["runs", "--device", device]))

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,14 +22,17 @@ from acestep.constants import AUDIO_CHANNELS, SAMPLE_RATE
 from acestep.errors import GenerationError
 from acestep.models.oobleck import Oobleck
 from acestep.models.vae_config import OobleckConfig
+from acestep.training.curves import read_curve
 from acestep.training.learn.lapped import lapped_basis, start_as_transform
 from acestep.training.learn.losses import distortion, log_mel_distance, si_sdr, spectral_distance
 from acestep.training.learn.trainer import CHECKPOINT, CURVE, PREVIOUS, Budget, Settings, Trainer
 from acestep.training.learn.weighing import channel_weights
 
 SETTINGS = Settings(learning_rate=1e-2, warmup_steps=5, accumulate=2)
+HEAD, ROW = "step,run_seconds,loss,twice,gradient", "1,1,1,1"
 RUN = """
 import sys, torch
+from dataclasses import replace
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from test_training_learn import new_trainer
@@ -53,8 +57,7 @@ def new_trainer(folder: Path, pause_s: float = 0.0, checkpoint_s: float = 1000.0
         time.sleep(pause_s)
         return regression_loss(network, step)
 
-    settings = Settings(learning_rate=1e-2, warmup_steps=5, accumulate=2, checkpoint_s=checkpoint_s)
-    return Trainer(network, loss or paced, settings, folder)
+    return Trainer(network, loss or paced, replace(SETTINGS, checkpoint_s=checkpoint_s), folder)
 
 
 def weights(trainer: Trainer) -> list[Tensor]:
@@ -89,6 +92,36 @@ def test_fifty_steps_twice_are_equal_and_equal_with_a_break(tmp_path: Path) -> N
     assert resumed.step == 20
     resumed.run(Budget(steps=50))
     assert_equal(once, resumed)
+
+
+@pytest.mark.parametrize("torn", ["", HEAD[:9], HEAD, f"{HEAD}\n25,{ROW}\n50,1,0.", f"{HEAD}\n25,{ROW}\n75,{ROW}\n"])
+def test_a_curve_that_was_torn_or_runs_ahead_of_its_checkpoint_is_mended(tmp_path: Path, torn: str) -> None:
+    new_trainer(tmp_path).run(Budget(steps=30))
+    (tmp_path / CURVE).write_text(torn)
+    new_trainer(tmp_path).run(Budget(steps=80))
+    steps = read_curve(tmp_path / CURVE)["step"].tolist()
+    assert steps == ([25, 50, 75] if "25" in torn else [50, 75])
+
+
+def test_a_run_goes_on_as_its_settings_say(tmp_path: Path) -> None:
+    new_trainer(tmp_path).run(Budget(steps=5))
+    settings = replace(SETTINGS, learning_rate=0.0, weight_decay=0.5, betas=(0.8, 0.9))
+    trainer = Trainer(nn.Sequential(nn.Linear(4, 8), nn.SiLU(), nn.Linear(8, 4)), regression_loss, settings, tmp_path)
+    matrices, vectors = trainer._optimiser.param_groups
+    assert (matrices["weight_decay"], vectors["weight_decay"]) == (0.5, 0.0)
+    assert matrices["betas"] == vectors["betas"] == (0.8, 0.9)
+    assert len(trainer._optimiser.state) == 4  # what is remembered of the gradients went on
+
+
+def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path) -> None:
+    trainer = new_trainer(tmp_path)
+    trainer.run(Budget(steps=5))
+    before = (tmp_path / CHECKPOINT).read_bytes()
+    with torch.no_grad():
+        trainer.network[0].weight[0, 0] = torch.inf
+    with pytest.raises(GenerationError, match=r"The network of step 5 is not finite; the last good checkpoint is"):
+        trainer.save()
+    assert (tmp_path / CHECKPOINT).read_bytes() == before
 
 
 def test_kill_at_any_point_resumes_to_the_same_weights(tmp_path: Path) -> None:

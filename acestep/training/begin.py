@@ -23,6 +23,7 @@ from acestep.errors import InputError, WeightsError
 from acestep.models.config import AceStepConfig
 from acestep.training.distill import new_student
 from acestep.training.embedded import EmbeddedModel
+from acestep.training.learn.command import run_command
 from acestep.training.learn.trainer import CHECKPOINT, Figures, Settings, Trainer
 from acestep.training.lm_examples import learn_planner_vocabulary
 from acestep.training.planner_network import PlannerNetwork
@@ -117,4 +118,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command("begin", main)

@@ -23,6 +23,7 @@ from acestep.training.compose.styles import STYLES, TEMPO_MAX, TEMPO_MIN
 from acestep.training.evaluation.report import evaluated_weights, markdown, read_figures
 from acestep.training.evaluation.studio import LONGEST_S, check_folder, digest_of
 from acestep.training.files import write_beside
+from acestep.training.learn.command import run_command
 from acestep.training.learn.trainer import CURVE, Settings
 from acestep.training.songs import HELD_OUT_SEED, SHORTEST_S
 from acestep.training.songs import LONGEST_S as TRAINED_MAX_S
@@ -180,4 +181,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command("card", main)

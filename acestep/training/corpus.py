@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +19,9 @@ from pathlib import Path
 import numpy as np
 
 from acestep.errors import WeightsError
+from acestep.training.chunks import make_chunks
 from acestep.training.files import write_beside
+from acestep.training.learn.command import positive, run_command
 from acestep.training.render import Renderer, Rendition
 from acestep.training.songs import training_score
 
@@ -70,21 +71,26 @@ class Corpus:
         return chunk.samples[start : start + samples].T.astype(np.float32) / FULL_SCALE
 
 
-def make_corpus(folder: Path, songs: int, workers: int, chunk: int = SONGS_PER_CHUNK) -> None:
+def make_corpus(
+    folder: Path, songs: int, workers: int, chunk: int = SONGS_PER_CHUNK, minutes: float | None = None
+) -> bool:
     """Render the songs of the seeds from 0 on, ``chunk`` of them per file; prints one line per chunk.
+
+    Args:
+        minutes: of this call; None is as long as it takes.
+
+    Returns:
+        Whether all songs are there.
 
     Raises:
         WeightsError: there is no sound bank, or no engine to play it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    Renderer()  # what is missing is missed here, once
     starts = range(0, songs, chunk)
     wanted = [(folder, start, chunk) for start in starts if not _paths(folder, start)[1].is_file()]
-    if not wanted:
-        return
-    with multiprocessing.get_context("spawn").Pool(min(workers, len(wanted))) as pool:
-        for number, path in enumerate(pool.imap_unordered(_make_chunk, wanted), 1):
-            print(f"{number}/{len(wanted)} {path.name}", flush=True)
+    if wanted:
+        Renderer()  # what is missing is missed here, once
+    return make_chunks(_make_chunk, wanted, workers, minutes)
 
 
 def _make_chunk(job: tuple[Path, int, int]) -> Path:
@@ -131,11 +137,12 @@ def main(argv: list[str] | None = None) -> None:
     """Render songs for training."""
     parser = argparse.ArgumentParser(prog="python -m acestep.training.corpus", description=main.__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--songs", type=int, default=640)
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--songs", type=positive(int), default=640)
+    parser.add_argument("--workers", type=positive(int), default=2)
+    parser.add_argument("--minutes", type=positive(float), help="of this call")
     arguments = parser.parse_args(argv)
-    make_corpus(arguments.folder, arguments.songs, arguments.workers)
+    make_corpus(arguments.folder, arguments.songs, arguments.workers, minutes=arguments.minutes)
 
 
 if __name__ == "__main__":
-    main()
+    run_command("corpus", main)

@@ -17,6 +17,7 @@ import numpy as np
 
 from acestep.errors import InputError
 from acestep.training.files import write_beside
+from acestep.training.learn.command import run_command
 from acestep.training.learn.trainer import CURVE
 
 PICTURE = "curve.png"
@@ -103,4 +104,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command("curves", main)

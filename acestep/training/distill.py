@@ -18,13 +18,15 @@ from torch import Tensor
 
 from acestep.checkpoints.registry import EMBEDDED_MODEL
 from acestep.sampling.schedule import make_schedule
+from acestep.training.claims import claim, digest_of_tensors
 from acestep.training.embedded import EmbeddedModel
 from acestep.training.latents import LatentSongs
-from acestep.training.learn.command import budget_of, settings_of, trainer_parser
+from acestep.training.learn.command import budget_of, run_command, settings_of, trainer_parser
 from acestep.training.learn.flow import FlowBatch, frame_mask, masked_error, noisy, velocity
 from acestep.training.learn.trainer import CHECKPOINT, Budget, Figures, Settings, Trainer, averaged_weights
 from acestep.training.train_dit import Lessons, make_lessons
 
+TEACHER = "teacher"  # whose student a run is
 SUBSTEPS = 3
 GUIDANCE = 3.0
 
@@ -80,8 +82,13 @@ def new_student(vocabulary: int) -> EmbeddedModel:
 def distill(
     lessons: Lessons, dit_run: Path, folder: Path, settings: Settings, budget: Budget, device: str, guidance: float
 ) -> None:
-    """Train the few-step model, or go on."""
+    """Train the few-step model, or go on.
+
+    Raises:
+        WeightsError: the run began with another teacher.
+    """
     weights = averaged_weights(dit_run)
+    claim(folder, TEACHER, digest_of_tensors(weights))
     teacher, student = EmbeddedModel(lessons.tokenizer.size), new_student(lessons.tokenizer.size)
     teacher.load_state_dict(weights)
     teacher.requires_grad_(False).eval().to(device)
@@ -101,4 +108,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command("distill", main)

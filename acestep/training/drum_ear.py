@@ -13,6 +13,7 @@ import librosa
 import numpy as np
 
 from acestep.training.ears import RATE, Heard
+from acestep.training.learn.command import run_command
 from acestep.training.render import Renderer
 from acestep.training.songs import training_score
 
@@ -85,4 +86,4 @@ WEIGHTS = np.array((1.008, 1.992, 1.255, -0.8455, -0.6103, -0.1094, 1.15, 1.413,
 BIAS = 0.6913
 
 if __name__ == "__main__":
-    main()
+    run_command("drum_ear", main)

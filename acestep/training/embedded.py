@@ -60,7 +60,7 @@ class EmbeddedModel(nn.Module):
 
     def facts_error(self, tokens: Tensor, examples: Sequence[Example]) -> Tensor:
         """Cross-entropy of what tokens ``[B, N, D]`` tell about the songs; 0 if no example is a whole one."""
-        told = self.frame_ear(tokens).unflatten(-1, (-1, FRAME_FACTS)).flatten(1, 2)  # [B, 2 N, FRAME_FACTS]
+        told = self.frame_ear(tokens).unflatten(-1, (-1, FRAME_FACTS)).flatten(1, 2)  # [B, T, FRAME_FACTS]
         heard = [
             F.binary_cross_entropy_with_logits(logits[: len(example.facts)], example.facts.to(logits))
             for logits, example in zip(told, examples, strict=True)

@@ -22,6 +22,7 @@ from acestep.training.evaluation.observe import Observation
 from acestep.training.evaluation.report import Ledger, markdown
 from acestep.training.evaluation.rows import ROWS, Row
 from acestep.training.evaluation.studio import Studio, check_folder, digest_of, held_out_song
+from acestep.training.learn.command import run_command
 
 SONGS = 64
 Job = tuple[Path, int, tuple[str, ...]]
@@ -144,4 +145,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command("evaluate", main)

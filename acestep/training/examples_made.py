@@ -21,6 +21,7 @@ from acestep.output.formats import format_named
 from acestep.output.tags import SongTags, write_tags
 from acestep.output.writer import BLOCK_SAMPLES
 from acestep.training.evaluation.studio import Studio, check_folder, held_out_song
+from acestep.training.learn.command import run_command
 from acestep.training.pictures import draw_sound
 
 NUMBERS = (0, 1)  # of held-out songs
@@ -81,4 +82,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command("examples_made", main)

@@ -14,12 +14,16 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from tokenizers import Tokenizer
 from torch import Tensor
 
 from acestep.checkpoints.registry import EMBEDDED_BASE_MODEL, EMBEDDED_MODEL, LANGUAGE_MODELS, ModelSpec
+from acestep.errors import WeightsError
+from acestep.training.claims import digest_of_tensors
 from acestep.training.embedded import variant
+from acestep.training.files import write_beside
+from acestep.training.learn.command import run_command
 from acestep.training.learn.trainer import CHECKPOINT, averaged_weights
 from acestep.training.planner_network import planner_weights
 from acestep.training.sizes import AUTOENCODER, LANGUAGE_MODEL, PLANNER, TRANSFORMER, VOCABULARY
@@ -32,20 +36,27 @@ STORED = torch.float16
 
 
 def export_family(runs: Path, out: Path) -> list[Path]:
-    """Write all networks with a run below ``runs`` (``vae``, ``dit``, ``turbo``, ``lm``); the folders written."""
+    """Write all networks with a run below ``runs`` (``vae``, ``dit``, ``turbo``, ``lm``); the folders written.
+
+    Raises:
+        WeightsError: the few-step model was taught by a transformer with another text encoder.
+    """
     vae, base, turbo, planner = (runs / name for name in ("vae", "dit", "turbo", "lm"))
+    specs = {spec: run for spec, run in ((EMBEDDED_BASE_MODEL, base), (EMBEDDED_MODEL, turbo)) if _is_run(run)}
+    models = {spec: averaged_weights(run) for spec, run in specs.items()}
+    texts = [_below(weights, "text.") for weights in models.values()]
+    if len({digest_of_tensors(text) for text in texts}) > 1:
+        raise WeightsError(f"{turbo} was taught by another transformer than {base} is now; distil it again.")
     written = [
         _write(out / EMBEDDED_MODEL.vae, "diffusion_pytorch_model", AUTOENCODER, trained_vae(vae).state_dict())
     ]
     silence = silence_latents(vae)
-    for spec, run in ((EMBEDDED_BASE_MODEL, base), (EMBEDDED_MODEL, turbo)):
-        if (run / CHECKPOINT).is_file():
-            written.append(_write_transformer(out, spec, averaged_weights(run), silence))
-    if (base / CHECKPOINT).is_file():
+    for spec, weights in models.items():
+        written.append(_write_transformer(out, spec, weights, silence))
+    if texts:
         vocabulary = learn_vocabulary(VOCABULARY, VOCABULARY_SEED)
-        text = _below(averaged_weights(base), "text.")
-        written.append(_write_qwen3(out / EMBEDDED_MODEL.text_encoder, LANGUAGE_MODEL, text, vocabulary))
-    if (planner / CHECKPOINT).is_file():
+        written.append(_write_qwen3(out / EMBEDDED_MODEL.text_encoder, LANGUAGE_MODEL, texts[0], vocabulary))
+    if _is_run(planner):
         written.append(export_planner(planner, out / LANGUAGE_MODELS[EMBEDDED_MODEL.name].folder))
     return written
 
@@ -62,7 +73,7 @@ def export_planner(run: Path, folder: Path) -> Path:
 def _write_transformer(out: Path, spec: ModelSpec, weights: Mapping[str, Tensor], silence: Tensor) -> Path:
     config = {**TRANSFORMER, **variant(spec.variant.guidance is None)}
     folder = _write(out / spec.folder, "model", config, _below(weights, "model."))
-    save_file({"silence_latent": silence.to(STORED)}, folder / "silence_latent.safetensors")
+    _write_tensors(folder / "silence_latent.safetensors", {"silence_latent": silence})
     return folder
 
 
@@ -72,8 +83,13 @@ def _write_qwen3(
     rows = vocabulary.get_vocab_size()
     config = {"architectures": ["Qwen3Model"], "model_type": "qwen3", **sizes, "vocab_size": rows}
     _write(folder, "model", config, weights)
-    vocabulary.save(str(folder / "tokenizer.json"), pretty=False)
+    with write_beside(folder / "tokenizer.json") as file:
+        file.write(vocabulary.to_str().encode())
     return folder
+
+
+def _is_run(folder: Path) -> bool:
+    return (folder / CHECKPOINT).is_file()
 
 
 def _below(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -82,11 +98,15 @@ def _below(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 def _write(folder: Path, stem: str, config: Mapping[str, object], weights: Mapping[str, Tensor]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-    beside = folder / f"{stem}.safetensors.new"
-    save_file({name: tensor.to(STORED).contiguous() for name, tensor in weights.items()}, beside)
-    beside.replace(folder / f"{stem}.safetensors")
+    _write_tensors(folder / f"{stem}.safetensors", weights)
+    with write_beside(folder / "config.json") as file:
+        file.write((json.dumps(config, indent=2) + "\n").encode())
     return folder
+
+
+def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    with write_beside(path) as file:
+        file.write(save({name: tensor.to(STORED).contiguous() for name, tensor in tensors.items()}))
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -101,4 +121,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command("export", main)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -27,13 +26,17 @@ from torch import Tensor
 from acestep.audio.codec import Codec
 from acestep.errors import WeightsError
 from acestep.models.oobleck import Oobleck
+from acestep.training.chunks import make_chunks
+from acestep.training.claims import claim, digest_of_tensors
 from acestep.training.files import write_beside
+from acestep.training.learn.command import positive, run_command
 from acestep.training.render import Renderer
 from acestep.training.songs import SongRecord, record_of, training_score
 from acestep.training.train_vae import trained_vae
 
 SONGS_PER_CHUNK = 16
 STEMS = 1
+ENCODER = "autoencoder"  # whose the latents of a folder are
 MIX, STEM, REST = "mix", "stem", "rest"
 
 
@@ -67,21 +70,33 @@ class LatentSongs:
 
 
 def make_latents(
-    run: Path, folder: Path, songs: int, workers: int, chunk: int = SONGS_PER_CHUNK, stems: int = STEMS
-) -> None:
+    run: Path,
+    folder: Path,
+    songs: int,
+    workers: int,
+    chunk: int = SONGS_PER_CHUNK,
+    stems: int = STEMS,
+    minutes: float | None = None,
+) -> bool:
     """Render and encode the songs of the seeds from 0 on, ``chunk`` of them per file; prints one line per chunk.
 
     Args:
         stems: of every song that is made now, to be encoded beside the mix.
+        minutes: of this call; None is as long as it takes.
+
+    Returns:
+        Whether all songs are there.
+
+    Raises:
+        WeightsError: the folder holds latents of another autoencoder, or there is no sound bank.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    claim(folder, ENCODER, _digest_of_encoder(run))
     starts = range(0, songs, chunk)
     wanted = [(run, folder, start, chunk, stems) for start in starts if not _index(folder, start).is_file()]
-    if not wanted:
-        return
-    with multiprocessing.get_context("spawn").Pool(min(workers, len(wanted)), torch.set_num_threads, (1,)) as pool:
-        for number, path in enumerate(pool.imap_unordered(_make_chunk, wanted), 1):
-            print(f"{number}/{len(wanted)} {path.name}", flush=True)
+    if wanted:
+        Renderer()  # what is missing is missed here, once
+    return make_chunks(_make_chunk, wanted, workers, minutes)
 
 
 def _make_chunk(job: tuple[Path, Path, int, int, int]) -> Path:
@@ -104,6 +119,12 @@ def _make_chunk(job: tuple[Path, Path, int, int, int]) -> Path:
     with write_beside(index) as file:
         file.write(json.dumps(entries, ensure_ascii=False).encode())
     return index
+
+
+def _digest_of_encoder(run: Path) -> str:
+    """Of all that latents depend on; the decoder may learn on."""
+    weights = trained_vae(run).state_dict()
+    return digest_of_tensors({name: one for name, one in weights.items() if not name.startswith("decoder.")})
 
 
 @cache
@@ -135,12 +156,14 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m acestep.training.latents", description=main.__doc__)
     parser.add_argument("run", type=Path, help="folder of the autoencoder's training")
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--songs", type=int, default=1600)
+    parser.add_argument("--songs", type=positive(int), default=1600)
     parser.add_argument("--stems", type=int, default=STEMS, help="beside every mix (default %(default)s)")
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--workers", type=positive(int), default=2)
+    parser.add_argument("--minutes", type=positive(float), help="of this call")
     arguments = parser.parse_args(argv)
-    make_latents(arguments.run, arguments.folder, arguments.songs, arguments.workers, stems=arguments.stems)
+    run, folder, songs, workers = arguments.run, arguments.folder, arguments.songs, arguments.workers
+    make_latents(run, folder, songs, workers, stems=arguments.stems, minutes=arguments.minutes)
 
 
 if __name__ == "__main__":
-    main()
+    run_command("latents", main)

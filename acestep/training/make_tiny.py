@@ -25,6 +25,7 @@ from acestep.training.curves import can_draw, draw_curves
 from acestep.training.distill import GUIDANCE, distill
 from acestep.training.export import export_family
 from acestep.training.latents import LatentSongs, make_latents
+from acestep.training.learn.command import checked_device, positive, run_command
 from acestep.training.learn.trainer import CHECKPOINT, Budget, Settings
 from acestep.training.train_dit import make_lessons, train_dit
 from acestep.training.train_fsq import train_fsq
@@ -33,39 +34,49 @@ from acestep.training.train_vae import train_vae
 
 
 @dataclass(frozen=True, slots=True)
+class Effort:
+    """How long a stage is trained: steps of the whole training, examples per step, learning rate."""
+
+    steps: int
+    batch: int
+    rate: float
+
+
+@dataclass(frozen=True, slots=True)
 class Scale:
-    """How much is made: songs (``chunk`` of them per file), and steps, batch and learning rate of every stage."""
+    """How much is made: songs (``chunk`` of them per file), and the effort of every trainer."""
 
     corpus_songs: int
     latent_songs: int
-    vae: tuple[int, int, float]
-    fsq: tuple[int, int, float]
-    dit: tuple[int, int, float]
-    turbo: tuple[int, int, float]
-    planner: tuple[int, int, float]
+    vae: Effort
+    fsq: Effort
+    dit: Effort
+    turbo: Effort
+    planner: Effort
     chunk: int = SONGS_PER_CHUNK
 
 
 SCALES = {
-    "cpu": Scale(
+    "small": Scale(
         corpus_songs=640,
-        latent_songs=1600,
-        vae=(6_000, 6, 3e-4),
-        fsq=(3_000, 32, 1e-3),
-        dit=(20_000, 8, 1e-3),
-        turbo=(3_000, 8, 3e-4),
-        planner=(6_000, 8, 2e-3),
+        latent_songs=3008,
+        vae=Effort(2_000, 8, 5e-4),
+        fsq=Effort(1_800, 32, 1e-3),
+        dit=Effort(12_000, 8, 1e-3),
+        turbo=Effort(1_000, 8, 3e-4),
+        planner=Effort(14_000, 8, 2e-3),
     ),
-    "cuda": Scale(
+    "large": Scale(
         corpus_songs=4_000,
         latent_songs=16_000,
-        vae=(20_000, 32, 5e-4),
-        fsq=(10_000, 64, 1e-3),
-        dit=(60_000, 64, 1e-3),
-        turbo=(10_000, 64, 3e-4),
-        planner=(20_000, 64, 2e-3),
+        vae=Effort(20_000, 32, 5e-4),
+        fsq=Effort(10_000, 64, 1e-3),
+        dit=Effort(60_000, 64, 1e-3),
+        turbo=Effort(10_000, 64, 3e-4),
+        planner=Effort(20_000, 64, 2e-3),
     ),
 }
+SCALE_OF = {"cpu": "small", "cuda": "large"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +98,17 @@ class Place:
         path = self.run(name) / CHECKPOINT
         return torch.load(path, map_location="cpu", weights_only=True, mmap=True)["step"] if path.is_file() else 0
 
-    def budget(self, steps: int) -> Budget:
-        """Up to ``steps``, or until this call has to end."""
-        return Budget(steps, max(self.deadline - time.monotonic(), 0.0) / 60)
+    def minutes(self) -> float:
+        """Until this call has to end."""
+        return max(self.deadline - time.monotonic(), 0.0) / 60
 
-    def settings(self, rate: float, decay: float = 0.0) -> Settings:
+    def budget(self, effort: Effort) -> Budget:
+        """Up to all steps, or until this call has to end."""
+        return Budget(effort.steps, self.minutes())
+
+    def settings(self, effort: Effort, decay: float = 0.0) -> Settings:
         """Of a trainer."""
-        return Settings(learning_rate=rate, weight_decay=decay, bf16=self.device == "cuda")
+        return Settings(learning_rate=effort.rate, weight_decay=decay, bf16=self.device == "cuda")
 
 
 def stages(place: Place, scale: Scale) -> Iterator[tuple[str, Callable[[], bool]]]:
@@ -101,44 +116,41 @@ def stages(place: Place, scale: Scale) -> Iterator[tuple[str, Callable[[], bool]
     corpus, latents = place.cache / "corpus", place.cache / "latents"
 
     def songs() -> bool:
-        make_corpus(corpus, scale.corpus_songs, place.workers, scale.chunk)
-        return True
+        return make_corpus(corpus, scale.corpus_songs, place.workers, scale.chunk, place.minutes())
 
     def vae() -> bool:
-        steps, batch, rate = scale.vae
-        settings, budget = place.settings(rate), place.budget(steps)
-        train_vae(Corpus(corpus), place.run("vae"), settings, budget, batch, place.device)
-        return place.steps_of("vae") >= steps
+        effort, run = scale.vae, place.run("vae")
+        train_vae(Corpus(corpus), run, place.settings(effort), place.budget(effort), effort.batch, place.device)
+        return place.steps_of("vae") >= effort.steps
 
     def encoded() -> bool:
-        make_latents(place.run("vae"), latents, scale.latent_songs, place.workers, scale.chunk)
-        return True
+        run, minutes = place.run("vae"), place.minutes()
+        return make_latents(run, latents, scale.latent_songs, place.workers, scale.chunk, minutes=minutes)
 
     def fsq() -> bool:
-        steps, batch, rate = scale.fsq
-        settings, budget = place.settings(rate), place.budget(steps)
-        train_fsq(LatentSongs(latents), place.run("vae"), place.run("fsq"), settings, budget, batch, place.device)
-        return place.steps_of("fsq") >= steps
+        effort, songs, budget = scale.fsq, LatentSongs(latents), place.budget(scale.fsq)
+        runs = place.run("vae"), place.run("fsq")
+        train_fsq(songs, *runs, place.settings(effort), budget, effort.batch, place.device)
+        return place.steps_of("fsq") >= effort.steps
 
     def dit() -> bool:
-        steps, batch, rate = scale.dit
-        lessons = make_lessons(LatentSongs(latents), place.run("vae"), batch, 0)
-        settings, budget = place.settings(rate, 0.01), place.budget(steps)
-        train_dit(lessons, place.run("fsq"), place.run("dit"), settings, budget, place.device)
-        return place.steps_of("dit") >= steps
+        effort, budget = scale.dit, place.budget(scale.dit)
+        lessons = make_lessons(LatentSongs(latents), place.run("vae"), effort.batch, 0)
+        train_dit(lessons, place.run("fsq"), place.run("dit"), place.settings(effort, 0.01), budget, place.device)
+        return place.steps_of("dit") >= effort.steps
 
     def turbo() -> bool:
-        steps, batch, rate = scale.turbo
-        lessons = make_lessons(LatentSongs(latents), place.run("vae"), batch, 0)
-        settings, budget = place.settings(rate), place.budget(steps)
-        distill(lessons, place.run("dit"), place.run("turbo"), settings, budget, place.device, GUIDANCE)
-        return place.steps_of("turbo") >= steps
+        effort, budget = scale.turbo, place.budget(scale.turbo)
+        lessons = make_lessons(LatentSongs(latents), place.run("vae"), effort.batch, 0)
+        runs = place.run("dit"), place.run("turbo")
+        distill(lessons, *runs, place.settings(effort), budget, place.device, GUIDANCE)
+        return place.steps_of("turbo") >= effort.steps
 
     def planner() -> bool:
-        steps, batch, rate = scale.planner
-        settings, budget = place.settings(rate, 0.01), place.budget(steps)
-        train_lm(LatentSongs(latents), place.run("fsq"), place.run("lm"), settings, budget, batch, place.device)
-        return place.steps_of("lm") >= steps
+        effort, songs, budget = scale.planner, LatentSongs(latents), place.budget(scale.planner)
+        runs = place.run("fsq"), place.run("lm")
+        train_lm(songs, *runs, place.settings(effort, 0.01), budget, effort.batch, place.device)
+        return place.steps_of("lm") >= effort.steps
 
     yield from (
         ("songs", songs),
@@ -187,14 +199,17 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--cache", type=Path, default=Path(".cache"))
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--out", type=Path, default=Path("weights"))
-    parser.add_argument("--device", choices=SCALES, default="cpu")
-    parser.add_argument("--minutes", type=float, required=True, help="of this call; rendering ends in any case")
-    parser.add_argument("--workers", type=int, default=2, help="processes that render and encode")
+    parser.add_argument("--device", choices=SCALE_OF, default="cpu")
+    parser.add_argument("--scale", choices=SCALES, help="how much is made (small on a CPU, large on a GPU)")
+    parser.add_argument("--minutes", type=positive(float), required=True, help="of this call")
+    parser.add_argument("--workers", type=positive(int), default=2, help="processes that render and encode")
     arguments = parser.parse_args(argv)
-    deadline = time.monotonic() + 60 * arguments.minutes
-    place = Place(arguments.cache, arguments.runs, arguments.device, arguments.workers, deadline)
-    make_tiny(place, SCALES[arguments.device], arguments.out)
+    device = checked_device(arguments.device).type
+    place = Place(
+        arguments.cache, arguments.runs, device, arguments.workers, time.monotonic() + 60 * arguments.minutes
+    )
+    make_tiny(place, SCALES[arguments.scale or SCALE_OF[device]], arguments.out)
 
 
 if __name__ == "__main__":
-    main()
+    run_command("make_tiny", main)

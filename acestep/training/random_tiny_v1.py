@@ -26,6 +26,7 @@ from acestep.checkpoints.rows import FIRST, ModelSpec
 from acestep.checkpoints.tensors import WeightFiles, read_contents
 from acestep.constants import AUDIO_CHANNELS
 from acestep.models.oobleck_layers import WeightNormConv
+from acestep.training.learn.command import run_command
 from acestep.training.vocabulary_v1 import LYRIC_TOKENS, lyric_vocabulary, tag_vocabulary
 from acestep.v1.codec import HOP, LATENT_CHANNELS, LATENT_SCALE, LATENT_SHIFT, MusicCodec
 from acestep.v1.config import LATENT_HEIGHT, TransformerConfig
@@ -263,4 +264,4 @@ That of this project.
 
 
 if __name__ == "__main__":
-    main()
+    run_command("random_tiny_v1", main)

@@ -22,6 +22,7 @@ TRANSFORMER = {
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
     "head_dim": 32,
+    "patch_size": 1,  # so narrow a token has no room for two frames of noise beside what it knows
     "text_hidden_dim": TEXT_WIDTH,
     "num_lyric_encoder_hidden_layers": 1,
     "num_timbre_encoder_hidden_layers": 1,

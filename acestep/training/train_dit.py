@@ -19,8 +19,8 @@ from acestep.constants import AUDIO_CHANNELS, SAMPLE_RATE, TIMBRE_SECONDS
 from acestep.training.embedded import EmbeddedModel
 from acestep.training.examples import Example, draw_example
 from acestep.training.latents import LatentSong, LatentSongs
-from acestep.training.learn.command import budget_of, settings_of, trainer_parser
-from acestep.training.learn.flow import FlowBatch, begin_as_identity, flow_loss
+from acestep.training.learn.command import budget_of, run_command, settings_of, trainer_parser
+from acestep.training.learn.flow import FlowBatch, Levels, begin_as_identity, flow_loss, recompute_layers
 from acestep.training.learn.trainer import CHECKPOINT, Budget, Figures, Settings, Trainer
 from acestep.training.learn.weighing import channel_weights
 from acestep.training.sizes import VOCABULARY
@@ -30,7 +30,8 @@ from acestep.training.vocabulary import learn_vocabulary
 
 NEIGHBOURS = 4  # songs of a batch are drawn from this many times as many of about the same length
 VOCABULARY_SEED = 0
-AMPLITUDE, ENVELOPE_SHARE = 1, 0.5  # when something sounds matters as much as what it is
+AMPLITUDE, ENVELOPE_SHARE = 1, 0.45  # when something sounds matters about as much as what it is
+LEVELS = Levels(0.3, 1.2)  # what a song is like is decided where there is much noise
 FACTS_WEIGHT, WORDS_WEIGHT = 0.5, 0.5  # beside a velocity error of about 1
 
 
@@ -93,7 +94,7 @@ class DitLoss:
         captions = network.captions(examples)
         batch = network.batch(examples, lessons.silence, captions)
         with network.overheard() as tokens:
-            flow = flow_loss(network.model, batch, lessons.weights.to(batch.target.device))
+            flow = flow_loss(network.model, batch, lessons.weights.to(batch.target.device), LEVELS)
         facts, words = network.facts_error(tokens[0], examples), network.words_error(captions, examples)
         figures = {"flow": flow.item(), "facts": facts.item(), "words": words.item()}
         return flow + FACTS_WEIGHT * facts + WORDS_WEIGHT * words, figures
@@ -111,22 +112,35 @@ def new_model(tokens: int, fsq_run: Path, seed: int) -> EmbeddedModel:
     return network
 
 
-def train_dit(lessons: Lessons, fsq_run: Path, folder: Path, settings: Settings, budget: Budget, device: str) -> None:
-    """Train, or go on."""
+def train_dit(
+    lessons: Lessons,
+    fsq_run: Path,
+    folder: Path,
+    settings: Settings,
+    budget: Budget,
+    device: str,
+    *,
+    recompute: bool = False,
+) -> None:
+    """Train, or go on; with ``recompute`` in less memory (see ``recompute_layers``)."""
     size = lessons.tokenizer.size
     fresh = not (folder / CHECKPOINT).is_file()
     network = new_model(size, fsq_run, settings.seed) if fresh else EmbeddedModel(size)
+    if recompute:
+        recompute_layers(network.model)
     Trainer(network.to(device), DitLoss(lessons), settings, folder).run(budget)
 
 
 def main(argv: list[str] | None = None) -> None:
     """Train the embedded transformer."""
     parser = trainer_parser("train_dit", main.__doc__, ("latents", "vae", "fsq", "folder"), batch=16, rate=1e-3)
+    parser.add_argument("--recompute", action="store_true", help="gradient checkpointing: slower, in less memory")
     arguments = parser.parse_args(argv)
     settings, budget = settings_of(arguments, weight_decay=0.01), budget_of(arguments)
     lessons = make_lessons(LatentSongs(arguments.latents), arguments.vae, arguments.batch, settings.seed)
-    train_dit(lessons, arguments.fsq, arguments.folder, settings, budget, arguments.device)
+    folder, device = arguments.folder, arguments.device
+    train_dit(lessons, arguments.fsq, folder, settings, budget, device, recompute=arguments.recompute)
 
 
 if __name__ == "__main__":
-    main()
+    run_command("train_dit", main)

@@ -3,7 +3,7 @@
     python -m acestep.training.train_fsq .cache/latents runs/vae runs/fsq --minutes 10
 
 In: latents of songs, the run of the autoencoder. Out: checkpoints of both halves. The quantizer is trained straight
-through (Mentzer et al., 2023): forward it rounds, backward it does not. Ten bits a fifth of a second do not hold a
+through (Mentzer et al., 2023): forward it rounds, backward it does not. Twelve bits a fifth of a second do not hold a
 waveform: a code also learns to tell what is true of its frames (``truth``), so that it says what a planner can plan.
 """
 
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from acestep.models.config import AceStepConfig
 from acestep.models.fsq import AudioDetokenizer, AudioTokenizer, FiniteScalarQuantizer
 from acestep.training.latents import MIX, LatentSongs
-from acestep.training.learn.command import budget_of, settings_of, trainer_parser
+from acestep.training.learn.command import budget_of, run_command, settings_of, trainer_parser
 from acestep.training.learn.trainer import Budget, Figures, Settings, Trainer, averaged_weights
 from acestep.training.learn.weighing import channel_weights
 from acestep.training.sizes import TRANSFORMER
@@ -108,7 +108,7 @@ def straight_through(quantizer: FiniteScalarQuantizer, pooled: Tensor) -> Tensor
 class FsqLoss:
     """Mean squared error of latents that went through codes, and cross-entropy of the facts that the codes tell.
 
-    A code has ten bits for 320 numbers: the error counts where it would be heard.
+    A code has twelve bits for 320 numbers: the error counts where it would be heard.
 
     Args:
         songs: seed and latents ``[T, C]`` of every training song.
@@ -177,4 +177,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command("train_fsq", main)

@@ -8,7 +8,6 @@ planner's vocabulary and the codes of the songs. Refuses to know how prompts and
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,10 +23,11 @@ from torch.nn.utils.rnn import pad_sequence
 from acestep.errors import InputError, WeightsError
 from acestep.models.config import AceStepConfig
 from acestep.planner.vocabulary import Vocabulary
+from acestep.training.claims import digest_of_tensors
 from acestep.training.compose.brief import stream
 from acestep.training.files import write_beside
 from acestep.training.latents import MIX, LatentSong, LatentSongs
-from acestep.training.learn.command import budget_of, settings_of, trainer_parser
+from acestep.training.learn.command import budget_of, run_command, settings_of, trainer_parser
 from acestep.training.learn.trainer import Budget, Figures, Settings, Trainer, averaged_weights
 from acestep.training.lm_examples import (
     CodedSong,
@@ -138,7 +138,7 @@ def coded_songs(songs: LatentSongs, fsq_run: Path, folder: Path, device: str) ->
         WeightsError: there is no such codec, or the run began with the codes of another.
     """
     weights = {name: tensor for name, tensor in averaged_weights(fsq_run).items() if name.startswith("tokenizer.")}
-    path, mark = folder / CODES, _digest(weights)
+    path, mark = folder / CODES, digest_of_tensors(weights)
     known = _read_codes(path, mark) if path.is_file() else {}
     missing = [song for song in songs.songs if song.record.seed not in known]
     if missing:
@@ -168,13 +168,6 @@ def _encode(songs: Sequence[LatentSong], weights: Mapping[str, Tensor], device: 
         cuts = latents[0, late.clamp_max(latents.shape[1] - 1)]
         codes[song.record.seed] = tokenizer(cuts, cuts).to("cpu", torch.int16)
     return codes
-
-
-def _digest(weights: Mapping[str, Tensor]) -> str:
-    total = hashlib.sha256()
-    for name in sorted(weights):
-        total.update(name.encode() + weights[name].contiguous().numpy().tobytes())
-    return total.hexdigest()
 
 
 def _read_codes(path: Path, mark: str) -> dict[int, Tensor]:
@@ -215,4 +208,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command("train_lm", main)

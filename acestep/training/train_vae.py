@@ -21,7 +21,7 @@ from acestep.constants import SAMPLES_PER_FRAME
 from acestep.models.oobleck import Oobleck
 from acestep.models.vae_config import OobleckConfig
 from acestep.training.corpus import Corpus
-from acestep.training.learn.command import budget_of, settings_of, trainer_parser
+from acestep.training.learn.command import budget_of, run_command, settings_of, trainer_parser
 from acestep.training.learn.lapped import start_as_transform
 from acestep.training.learn.losses import distortion, log_mel_distance, si_sdr, spectral_distance
 from acestep.training.learn.trainer import CHECKPOINT, Budget, Figures, Settings, Trainer, averaged_weights
@@ -127,4 +127,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command("train_vae", main)

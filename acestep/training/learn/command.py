@@ -6,10 +6,17 @@ what is trained.
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
+import math
+import sys
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
+import torch
+
+from acestep.errors import DeviceError
+from acestep.terminal import finish_command
 from acestep.training.learn.trainer import Budget, Settings
 
 
@@ -25,19 +32,69 @@ def trainer_parser(name: str, description: str, folders: Sequence[str], *, batch
     parser = ArgumentParser(prog=f"python -m acestep.training.{name}", description=description)
     for folder in folders:
         parser.add_argument(folder, type=Path)
-    parser.add_argument("--minutes", type=float, help="of this call")
-    parser.add_argument("--steps", type=int, help="of the whole training")
-    parser.add_argument("--batch", type=int, default=batch, help="examples per step (default %(default)s)")
-    parser.add_argument("--rate", type=float, default=rate, help="learning rate (default %(default)s)")
-    parser.add_argument("--device", default="cpu", help="cpu, or cuda, which trains in bf16 (default %(default)s)")
+    parser.add_argument("--minutes", type=positive(float), help="of this call")
+    parser.add_argument("--steps", type=positive(int), help="of the whole training")
+    parser.add_argument("--batch", type=positive(int), default=batch, help="examples per micro step (%(default)s)")
+    parser.add_argument(
+        "--accumulate", type=positive(int), default=1, help="micro steps whose gradients make one step (%(default)s)"
+    )
+    parser.add_argument("--rate", type=positive(float), default=rate, help="learning rate (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of everything random (%(default)s)")
+    parser.add_argument("--device", default="cpu", help="cpu, or cuda, which trains in bf16 (%(default)s)")
     return parser
 
 
+def positive(kind: Callable[[str], float]) -> Callable[[str], float]:
+    """A type of command-line arguments: finite numbers of a kind above 0."""
+
+    def read(typed: str) -> float:
+        try:
+            number = kind(typed)
+        except ValueError as error:
+            raise ArgumentTypeError(f"{typed!r} is no number of the kind that is needed here") from error
+        if not (math.isfinite(number) and number > 0):
+            raise ArgumentTypeError(f"{typed} has to be above 0")
+        return number
+
+    return read
+
+
 def settings_of(arguments: Namespace, weight_decay: float = 0.0) -> Settings:
-    """How the typed command trains."""
-    return Settings(learning_rate=arguments.rate, weight_decay=weight_decay, bf16=arguments.device == "cuda")
+    """How the typed command trains.
+
+    Raises:
+        DeviceError: there is no such device.
+    """
+    device = checked_device(arguments.device)
+    return Settings(
+        learning_rate=arguments.rate,
+        weight_decay=weight_decay,
+        accumulate=arguments.accumulate,
+        seed=arguments.seed,
+        bf16=device.type == "cuda",
+    )
+
+
+def checked_device(name: str) -> torch.device:
+    """The device that was typed.
+
+    Raises:
+        DeviceError: there is no such device.
+    """
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise DeviceError(f"--device {name!r} is unknown; choose cpu or cuda.") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise DeviceError(f"--device {name}: there is no such device on this machine.")
+    return device
 
 
 def budget_of(arguments: Namespace) -> Budget:
     """When the typed command stops; never, if nothing was typed."""
     return Budget(arguments.steps, arguments.minutes)
+
+
+def run_command(name: str, main: Callable[[], None]) -> NoReturn:
+    """Run a command of ``acestep.training`` and end the process with its exit code."""
+    sys.exit(finish_command(f"acestep.training.{name}", main, interrupted="interrupted; the same command goes on"))

@@ -8,6 +8,7 @@ Refuses to know what is learnt.
 from __future__ import annotations
 
 import csv
+import io
 import math
 import os
 import time
@@ -42,7 +43,7 @@ class Settings:
         accumulate: losses added up per step; ``loss`` is called that often with different micro steps.
         checkpoint_s: seconds between checkpoints.
         seed: of everything random, with the number of the step.
-        bf16: autocast (CUDA).
+        bf16: autocast.
     """
 
     learning_rate: float
@@ -108,7 +109,13 @@ class Trainer:
         self.save()
 
     def save(self) -> None:
-        """Write the checkpoint; the one before it is kept. A full disk leaves both as they were."""
+        """Write the checkpoint; the one before it is kept. A full disk leaves both as they were.
+
+        Raises:
+            GenerationError: a weight is not finite; what is on disk stays.
+        """
+        if not all(weight.isfinite().all() for weight in self._weights):
+            raise self._diverged("network")
         state = {
             "network": self.network.state_dict(),
             "averaged": self.averaged,
@@ -162,8 +169,12 @@ class Trainer:
     def _restore(self, state: Mapping[str, object]) -> None:
         self.network.load_state_dict(state["network"], strict=True)
         self.averaged = dict(state["averaged"])
-        self._optimiser.load_state_dict(state["optimiser"])
+        optimiser, ours = state["optimiser"], self._optimiser.state_dict()["param_groups"]
+        # What is remembered of the gradients goes on; how it is used is said by this run's settings.
+        self._optimiser.load_state_dict({**optimiser, "param_groups": ours})
         self.step = state["step"]
+        if (path := self.folder / CURVE).is_file():
+            _shorten(path, self.step)
 
     def _spent(self, budget: Budget, started: float) -> bool:
         late = budget.minutes is not None and time.monotonic() - started >= 60 * budget.minutes
@@ -196,6 +207,20 @@ def averaged_weights(folder: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise WeightsError(f"{folder} holds no checkpoint; nothing has been trained there.")
     return torch.load(path, map_location="cpu", weights_only=True)["averaged"]
+
+
+def _shorten(path: Path, step: int) -> None:
+    """Leave those rows of a curve that are whole and no later than ``step``; a curve without any is gone."""
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+    kept = [row for row in rows[1:] if len(row) == len(rows[0]) and row[0].isdigit() and int(row[0]) <= step]
+    if not kept:
+        path.unlink()
+        return
+    text = io.StringIO()
+    csv.writer(text).writerows([rows[0], *kept])
+    with write_beside(path) as file:
+        file.write(text.getvalue().encode())
 
 
 def _groups(weights: list[nn.Parameter], decay: float) -> list[dict[str, object]]:
