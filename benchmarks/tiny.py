@@ -1,6 +1,7 @@
 """Seconds the embedded model takes for 20 s of audio on this machine, warm.
 
-``python -m benchmarks.tiny`` prints one JSON line; stages are those of ``extra_outputs["time_costs"]``.
+``python -m benchmarks.tiny`` prints one JSON line; stages are those of ``extra_outputs["time_costs"]``. With
+``--plan`` the planner writes the song first.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ import json
 import statistics
 import tempfile
 import time
+from dataclasses import replace
 
 import torch
 
+from acestep.checkpoints.registry import EMBEDDED_LANGUAGE_MODEL
 from acestep.handler import AceStepHandler
 from acestep.inference import GenerationConfig, GenerationParams, generate_music, warm_up
 from acestep.llm_inference import LLMHandler
@@ -24,31 +27,38 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--model", default="tiny")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--plan", action="store_true", help="with the planner")
     arguments = parser.parse_args()
     handler = AceStepHandler()
     start = time.perf_counter()
     handler.initialize_service(".", arguments.model, "cpu")
+    planner = LLMHandler()
+    if arguments.plan:
+        planner.initialize("weights", EMBEDDED_LANGUAGE_MODEL.name, device="cpu")
     loaded = time.perf_counter() - start
     figures = {
         "benchmark": "tiny",
         "model": arguments.model,
         "audio_s": arguments.seconds,
+        "planned": arguments.plan,
         "threads": torch.get_num_threads(),
         "load_s": round(loaded, 3),
         "warm_up_s": round(warm_up(handler), 3),
     }
-    print(json.dumps(figures | measure(handler, arguments.seconds, arguments.repeats)))
+    print(json.dumps(figures | measure(handler, planner, arguments.seconds, arguments.repeats)))
 
 
-def measure(handler: AceStepHandler, seconds: float, repeats: int) -> dict[str, float]:
-    """Median seconds from request to file, and of the stages."""
-    params = GenerationParams(caption="calm piano", duration=seconds, inference_steps=None, thinking=False, seed=1)
+def measure(handler: AceStepHandler, planner: LLMHandler, seconds: float, repeats: int) -> dict[str, float]:
+    """Median seconds from request to file, and of the stages; every song is another one."""
+    params = GenerationParams(
+        caption="calm piano", duration=seconds, inference_steps=None, thinking=planner.initialized
+    )
     config = GenerationConfig(batch_size=1, use_random_seed=False, audio_format="wav")
     totals, stages = [], []
     with tempfile.TemporaryDirectory() as folder:
-        for _ in range(repeats):
+        for seed in range(repeats):
             start = time.perf_counter()
-            result = generate_music(handler, LLMHandler(), params, config, folder)
+            result = generate_music(handler, planner, replace(params, seed=seed), config, folder)
             totals.append(time.perf_counter() - start)
             result.check()
             stages.append(result.extra_outputs["time_costs"])

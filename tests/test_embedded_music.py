@@ -6,32 +6,36 @@ same and more on 64 songs; a dozen may fall short of a share by one standard err
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
 from math import sqrt
-from types import SimpleNamespace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
+import torch
 from safetensors import safe_open
 
+from acestep.audio.codec import Codec
 from acestep.cogrun.schema import PROJECT
 from acestep.constants import SAMPLE_RATE
 from acestep.handler import AceStepHandler
 from acestep.inference import generate_music
 from acestep.llm_inference import LLMHandler
-from acestep.planning import plan_songs
-from acestep.request import Request
+from acestep.training.card import CARD, EVALUATION
 from acestep.training.drum_ear import hears_drums
 from acestep.training.ears import Heard, longest_silence_s, tempo_agrees
-from acestep.training.evaluation.measures import clipped_samples
+from acestep.training.evaluation.measures import clipped_samples, reconstruction
 from acestep.training.evaluation.observe import observe_plan
+from acestep.training.evaluation.report import Figure, markdown
 from acestep.training.evaluation.rows import ROWS
-from acestep.training.evaluation.studio import CONFIG, HeldOutSong, asked_for, held_out_song
+from acestep.training.evaluation.studio import CONFIG, HeldOutSong, Studio, asked_for, digest_of, held_out_song
 
 SONGS = 12
 FAMILY = ("tiny", "tiny-base")
 FILE_MAX, FAMILY_MAX = 12 << 20, 24 << 20  # bytes
 TEMPO, DRUMS = 0.7, 0.8
+SI_SDR_DB, LOG_MEL, EXCERPTS = 3.0, 0.8, 8
 SILENCE_MAX_S = 1.0
 
 
@@ -80,19 +84,43 @@ def test_songs_are_as_long_as_asked_unclipped_and_without_holes(
 def test_plans_are_valid_and_know_style_and_language(
     tiny: AceStepHandler, planner: LLMHandler, songs: list[HeldOutSong]
 ) -> None:
-    """When all but caption and lyrics is open; as it is evaluated."""
-    open_fields = {"bpm": None, "keyscale": "", "timesignature": "", "duration": None, "vocal_language": "unknown"}
-    observed = []
+    """When all but caption and lyrics is open."""
+    studio, observed = Studio(PROJECT / "weights"), []
+    studio.model, studio.planner = tiny, planner  # loaded once
     for song in songs:
-        params = replace(asked_for(song, thinking=True), **open_fields)
-        request = Request.from_params(params, CONFIG, tiny.model)
-        studio = SimpleNamespace(planned=lambda asked=request: plan_songs(asked, planner, tiny.renderer.reader))
+        studio.begin(song)
         observed.append(observe_plan(studio, song))
+    studio.close()
     row = next(row for row in ROWS if row.name == "planner")
     for question in row.questions:
         answers = [answer for one in observed if (answer := question.score(one.asked, one.heard)) is not None]
         assert len(answers) > SONGS / 2
         assert np.mean(answers) >= least(question.needed, len(answers)), question.what
+
+
+def test_the_autoencoder_keeps_composed_songs(tiny: AceStepHandler) -> None:
+    """Excerpts of three seconds (``fixtures/README.md``), of which is asked what is asked of songs."""
+    sound, rate = soundfile.read(Path(__file__).parent / "fixtures" / "composed.ogg", dtype="float32")
+    assert rate == SAMPLE_RATE
+    codec, scores = Codec(tiny.renderer.family.vae), []
+    for excerpt in np.split(np.ascontiguousarray(sound.T), EXCERPTS, axis=1):
+        with torch.inference_mode():
+            made = codec.decode(codec.encode(torch.from_numpy(excerpt.copy())[None]).float())[0]
+        scores.append(reconstruction(made.numpy(), excerpt))
+    assert np.mean([score["si_sdr"] for score in scores]) >= SI_SDR_DB
+    assert np.mean([score["log_mel"] for score in scores]) <= LOG_MEL
+
+
+def test_the_card_and_the_figures_are_of_these_weights() -> None:
+    folder, digest = PROJECT / "weights" / "tiny", digest_of(PROJECT / "weights")
+    assert digest in (folder / CARD).read_text(encoding="utf-8")
+    evaluation = json.loads((folder / EVALUATION).read_text(encoding="utf-8"))
+    assert evaluation["weights"] == digest
+    figures = [Figure(**figure) for figure in evaluation["figures"]]
+    assert markdown(figures).rstrip() in (folder / CARD).read_text(encoding="utf-8")
+    needed = [figure for figure in figures if figure.needed is not None]
+    assert len(needed) == sum(question.needed is not None for row in ROWS for question in row.questions)
+    assert all(figure.met for figure in needed)
 
 
 def test_the_family_is_small() -> None:

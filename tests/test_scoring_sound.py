@@ -178,7 +178,7 @@ def test_nothing_asked_is_nothing_to_agree_with() -> None:
 
 
 def test_a_tempo_within_the_tolerance_of_training_agrees() -> None:
-    """Training forgives dotted beats as well; nothing else differs."""
+    """Training forgives a threefold count as well; nothing else differs."""
     for heard in np.linspace(40, 220, 181):
         forgiven = any(
             abs(heard * octave / 120 - 1) <= TEMPO_TOLERANCE for octave in OCTAVES if octave in (1, 2, 0.5)

@@ -14,8 +14,10 @@ from acestep.cogrun.schema import PROJECT
 from acestep.constants import LANGUAGES, SAMPLE_RATE
 from acestep.errors import InputError, OutputError, WeightsError
 from acestep.output.tags import SongTags
-from acestep.training.card import card, write_card
+from acestep.training.card import _limits, card, write_card
 from acestep.training.curves import draw_curve, limits, points
+from acestep.training.demo_songs import BYTES_MAX, write_small
+from acestep.training.drum_ear import hears_drums
 from acestep.training.ears import Heard, key_score, longest_silence_s, tempo_agrees
 from acestep.training.evaluate import chosen_rows, evaluate
 from acestep.training.evaluate import main as run_evaluate
@@ -31,7 +33,6 @@ from acestep.training.evaluation.report import (
 )
 from acestep.training.evaluation.rows import ROWS, Question, Row
 from acestep.training.evaluation.studio import check_folder, digest_of, held_out_song
-from acestep.training.examples_made import BYTES_MAX, write_small
 from acestep.training.pictures import PAPER, WAVE_HEIGHT, picture_of, spectrogram, waveform
 from acestep.training.render.bank import SETTING
 from acestep.training.songs import HELD_OUT_SEED, record_of
@@ -63,6 +64,28 @@ def chords(*roots: int) -> np.ndarray:
 
 
 # --- measures on signals whose truth is known ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("factor", [0.5, 1.0, 2.0, 3.0])
+def test_a_tempo_agrees_whatever_its_octave(factor: float) -> None:
+    assert tempo_agrees(120 * factor * 1.03, 120)
+    assert not tempo_agrees(120 * factor * 1.05, 120)
+
+
+@pytest.mark.parametrize("heard", [80, 160, 180, 90])
+def test_a_tempo_in_another_metre_does_not_agree(heard: float) -> None:
+    assert not tempo_agrees(heard, 120)
+
+
+def test_the_drum_ear_tells_drums_from_chords() -> None:
+    rng = np.random.default_rng(0)
+    beat = np.exp(-np.arange(SAMPLE_RATE // 2) / 1500)
+    struck = 0.5 * np.tile(beat, 2 * SECONDS) * rng.standard_normal(SECONDS * SAMPLE_RATE)
+    drums = np.stack([struck, struck]).astype(np.float32)
+    music = chords(0, 5, 7, 0, 9, 5)
+    assert not hears_drums(Heard.of(music))
+    assert hears_drums(Heard.of(drums))
+    assert hears_drums(Heard.of(0.5 * music + drums))
 
 
 @pytest.mark.parametrize("bpm", [90, 128])
@@ -166,8 +189,8 @@ def test_less_is_better_where_a_question_says_so() -> None:
 
 
 def test_a_question_nobody_can_answer_has_no_figure() -> None:
-    figure = only(Question("n", even), seen((1, None)))
-    assert figure.value is None
+    figure = only(Question("n", even, needed=0.5, aim=0.8), seen((1, None)))
+    assert (figure.value, figure.needed, figure.aim) == (None, 0.5, 0.8)
     assert figure.note
 
 
@@ -305,15 +328,30 @@ def test_more_songs_add_to_those_measured(evaluation: Path, tmp_path: Path, monk
 
 def test_the_card_says_how_it_was_made_and_how_good_it_is(evaluation: Path, tmp_path: Path) -> None:
     (tmp_path / "vae").mkdir()
-    (tmp_path / "vae" / "curve.csv").write_text("step,run_seconds,loss\n25,3,1.5\n1050,90,0.5\n")
-    text = card(TINY, evaluation, tmp_path)
-    assert "| autoencoder | 1,050 |" in text
+    (tmp_path / "vae" / "curve.csv").write_text("step,run_seconds,loss\n25,3,1.5\n50,60,1.5\n1050,120,0.5\n")
+    text = card(TINY, evaluation, tmp_path, "It went on from another one.")
+    assert "| autoencoder | 1,050 | 2 |" in text
+    assert "\nIt went on from another one.\n" in text
+    assert digest_of(TINY.parent) in text
     assert markdown(read_figures(evaluation)).rstrip() in text
     assert "MIT licence" in text
     assert f"{HELD_OUT_SEED:,}" in text
     for part in ("vae", "text_encoder", "lm"):
         assert f"tiny/{part}/" in text
     assert "The runs are not here." in card(TINY, evaluation, tmp_path / "nowhere")
+
+
+def test_minutes_of_several_calls_add_up(evaluation: Path, tmp_path: Path) -> None:
+    (tmp_path / "lm").mkdir()
+    (tmp_path / "lm" / "curve.csv").write_text("step,run_seconds,loss\n25,60,1\n50,120,1\n75,30,1\n100,60,1\n")
+    assert "| planner | 100 | 3 |" in card(TINY, evaluation, tmp_path)
+
+
+def test_a_card_says_what_is_no_better_than_chance() -> None:
+    good = Figure("a", "what it can", "", value=0.9, error=0.1, chance=0.6)
+    blind = Figure("a", "what it cannot", "", value=0.9, error=0.1, chance=0.75)
+    assert "standard errors: what it cannot." in _limits([good, blind, Figure("a", "not measured", "")])
+    assert "chance" not in _limits([good])
 
 
 def test_a_card_never_shows_figures_of_other_weights(tmp_path: Path) -> None:

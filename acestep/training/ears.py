@@ -17,7 +17,7 @@ from acestep.constants import SAMPLE_RATE
 
 RATE = 22_050  # what librosa's defaults are made for
 TEMPO_TOLERANCE = 0.04
-OCTAVES = (1.0, 2.0, 0.5, 3.0, 1 / 3, 1.5, 2 / 3)  # dotted beats of 6/8 too
+OCTAVES = (1.0, 2.0, 0.5, 3.0, 1 / 3)  # as in Accuracy 2 of Gouyon et al. (2006)
 SILENT = 1e-3
 FRAME_S = 0.05
 # Key profiles of Krumhansl and Kessler (1982), C major and C minor.
@@ -69,7 +69,7 @@ class Heard:
 
 
 def tempo_agrees(heard: float, asked: float) -> bool:
-    """Within 4 %, octave-tolerant."""
+    """Within 4 % of it, its half, third, double or threefold."""
     return any(abs(heard * factor / asked - 1) <= TEMPO_TOLERANCE for factor in OCTAVES)
 
 

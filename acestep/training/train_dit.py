@@ -16,6 +16,7 @@ from torch import Tensor
 
 from acestep.conditioning.text import PromptTokenizer
 from acestep.constants import AUDIO_CHANNELS, SAMPLE_RATE, TIMBRE_SECONDS
+from acestep.errors import WeightsError
 from acestep.training.embedded import EmbeddedModel
 from acestep.training.examples import Example, draw_example
 from acestep.training.latents import LatentSong, LatentSongs
@@ -101,14 +102,18 @@ class DitLoss:
 
 
 def new_model(tokens: int, fsq_run: Path, seed: int) -> EmbeddedModel:
-    """The untrained model with the trained semantic codec in it; its layers begin as the identity."""
+    """The untrained model with the trained semantic codec in it; its layers begin as the identity.
+
+    Raises:
+        WeightsError: the run is of another codec.
+    """
     torch.manual_seed(seed)
     network = EmbeddedModel(tokens)
     begin_as_identity(network.model)
     semantic = semantic_weights(fsq_run)
     missing, unexpected = network.model.load_state_dict(semantic, strict=False)
-    assert not unexpected, unexpected
-    assert not {name.split(".")[0] for name in missing} & {"tokenizer", "detokenizer"}, missing
+    if unexpected or {name.split(".")[0] for name in missing} & {"tokenizer", "detokenizer"}:
+        raise WeightsError(f"{fsq_run} holds another semantic codec than that of this model.")
     return network
 
 

@@ -20,14 +20,7 @@ from acestep.constants import (
 )
 from acestep.errors import GenerationError
 from acestep.planner.plan import Plan, code_count
-from acestep.tasks import (
-    COMPLETE_INSTRUCTION,
-    COVER_INSTRUCTION,
-    EXTRACT_INSTRUCTION,
-    LEGO_INSTRUCTION,
-    TASKS,
-    Task,
-)
+from acestep.tasks import COMPLETE, EXTRACT, FAITHFUL_COVER, LEGO
 from acestep.training.compose.styles import STYLES
 from acestep.training.drum_ear import hears_drums
 from acestep.training.ears import Heard, longest_silence_s
@@ -38,14 +31,6 @@ Facts = dict[str, Any]  # plain JSON values
 WEAK, STRONG = 1.0, 5.0  # guidance
 
 
-def _tasks(instruction: str) -> list[Task]:
-    """The tasks that are asked for with these words."""
-    return [row for row in TASKS.values() if row.instruction == instruction]
-
-
-_, DIRECT_COVER, *_ = _tasks(COVER_INSTRUCTION)
-EXTRACT, LEGO = (_tasks(instruction)[0] for instruction in (EXTRACT_INSTRUCTION, LEGO_INSTRUCTION))
-COMPLETE = _tasks(COMPLETE_INSTRUCTION)[0]
 EXTRACTED = ("drums", "bass", "vocals")
 
 
@@ -153,7 +138,7 @@ def observe_guidance(studio: Studio, song: HeldOutSong) -> Observation:
 
 
 def observe_cover(studio: Studio, _song: HeldOutSong) -> Observation:
-    made = studio.heard(DIRECT_COVER.name, lambda: studio.edited(DIRECT_COVER, studio.rendition().mix))
+    made = studio.heard(FAITHFUL_COVER.name, lambda: studio.edited(FAITHFUL_COVER, studio.rendition().mix))
     source = measures.chroma_of(studio.heard("composed", lambda: studio.rendition().mix))
     return Observation({"chroma": source}, {"chroma": measures.chroma_of(made)})
 

@@ -118,7 +118,8 @@ def figures_of(row: Row, observations: Sequence[Observation]) -> Iterator[Figure
 def _answer(row: Row, question: Question, observations: Sequence[Observation]) -> Figure:
     scores = _scores(question, [(seen.asked, seen.heard) for seen in observations])
     if not scores:
-        return Figure(row.name, question.what, question.unit, note="no song could answer")
+        goals = {"needed": question.needed, "aim": question.aim}
+        return Figure(row.name, question.what, question.unit, **goals, note="no song could answer")
     value = float(np.mean(scores))
     return Figure(
         row=row.name,

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from acestep.tasks import DEFAULT_TASK, TASKS, Task
+from acestep.tasks import COMPLETE, DEFAULT_TASK, EXTRACT, FAITHFUL_COVER, LEGO, TASKS, Task
 from acestep.training.ears import TEMPO_TOLERANCE, key_score, tempo_agrees
 from acestep.training.evaluation import measures, observe
 from acestep.training.evaluation.observe import Facts, Observation
@@ -205,30 +205,30 @@ ROWS = (
         ),
     ),
     Row(
-        observe.DIRECT_COVER.name,
+        FAITHFUL_COVER.name,
         observe.observe_cover,
         (Question("cover: chroma alignment with the source (aim: 0.3 over chance)", _chroma_alignment, ""),),
-        observe.DIRECT_COVER,
+        FAITHFUL_COVER,
     ),
     Row(
-        observe.EXTRACT.name,
+        EXTRACT.name,
         observe.observe_extraction,
         tuple(
             Question(f"extracted {track}: SI-SDR gained", _of(track), "dB", aim=8.0, shuffled=False)
             for track in observe.EXTRACTED
         ),
-        observe.EXTRACT,
+        EXTRACT,
     ),
     Row(
-        observe.LEGO.name,
+        LEGO.name,
         observe.observe_added_drums,
-        (Question("added drums: onsets on the beat grid", _on_grid, aim=_BEATS_AIM),),
-        observe.LEGO,
+        (Question("added drums: onsets on the grid of eighths", _on_grid, aim=_BEATS_AIM),),
+        LEGO,
     ),
     Row(
-        observe.COMPLETE.name,
+        COMPLETE.name,
         observe.observe_completion,
-        (Question("completed band: onsets on the beat grid", _on_grid, aim=_BEATS_AIM),),
-        observe.COMPLETE,
+        (Question("completed band: onsets on the grid of eighths", _on_grid, aim=_BEATS_AIM),),
+        COMPLETE,
     ),
 )

@@ -124,13 +124,10 @@ class Studio:
 
     Args:
         root: weights folder, from ``check_folder``.
-
-    Raises:
-        WeightsError: there is no sound bank to render held-out songs with.
     """
 
     def __init__(self, root: Path) -> None:
-        self.root, self._player = root, Renderer()
+        self.root = root
         self._kept: dict[tuple[str, str], object] = {}
         self._song: HeldOutSong | None = None
         self._folder = tempfile.TemporaryDirectory(prefix="acestep-evaluation-")
@@ -142,6 +139,15 @@ class Studio:
     def begin(self, song: HeldOutSong) -> None:
         """Forget the song before."""
         self._song, self._kept = song, {}
+
+    @cached_property
+    def player(self) -> Renderer:
+        """What renders composed songs.
+
+        Raises:
+            WeightsError: there is no sound bank.
+        """
+        return Renderer()
 
     @cached_property
     def model(self) -> AceStepHandler:
@@ -162,7 +168,7 @@ class Studio:
 
     def rendition(self) -> Rendition:
         """The song as it was composed."""
-        return self.once("render", "", lambda: self._player.render(self._song.score))
+        return self.once("render", "", lambda: self.player.render(self._song.score))
 
     def source(self, *tracks: str) -> np.ndarray:
         """Some of the stems of the song together."""

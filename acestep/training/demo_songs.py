@@ -1,6 +1,6 @@
 """Two songs to hear and see what the weights make: Ogg Vorbis of at most 300 kB each, and a picture of each.
 
-    python -m acestep.training.examples_made weights/tiny out/
+    python -m acestep.training.demo_songs weights/tiny out/
 
 In: the few-step model's folder. Out: files, never committed by this program. The requests are held-out songs. Refuses
 to judge them (``evaluation``).
@@ -72,7 +72,7 @@ def make_examples(folder: Path, out: Path, numbers: tuple[int, ...] = NUMBERS) -
 
 def main(argv: list[str] | None = None) -> None:
     """Make two example songs."""
-    parser = argparse.ArgumentParser(prog="python -m acestep.training.examples_made", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m acestep.training.demo_songs", description=main.__doc__)
     parser.add_argument("folder", type=Path, help="of the few-step model, such as weights/tiny")
     parser.add_argument("out", type=Path)
     parser.add_argument("--songs", type=int, nargs="+", default=NUMBERS, help="numbers of held-out songs")
@@ -82,4 +82,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run_command("examples_made", main)
+    run_command("demo_songs", main)
