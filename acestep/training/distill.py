@@ -57,7 +57,8 @@ class DistillLoss:
         with torch.no_grad():
             there = self._walk(x, start, end, self.lessons.batch(self.teacher, step))
         wanted = (x - there) / (start - end)[:, None, None]
-        return masked_error(velocity(student.model, x, start, batch, batch.states), wanted, frame_mask(batch)), {}
+        mask = frame_mask(batch) * self.lessons.weights.to(device)
+        return masked_error(velocity(student.model, x, start, batch, batch.states), wanted, mask), {}
 
     def _walk(self, x: Tensor, start: Tensor, end: Tensor, told: FlowBatch) -> Tensor:
         """Where the guided teacher gets from ``x`` between two levels, by Euler's method."""
