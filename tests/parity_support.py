@@ -45,6 +45,7 @@ from models_support import diffusers_twin, draw
 
 SEED = 77
 PUBLISHED_FORM = {"encoder_hidden_size": 8, "decoder_channels": 8}  # strides as published, which diffusers can run
+PATCH = (0.55, 0.45)  # what either frame of a published patch has of our one
 OURS = ("outer_stride", "envelope_channels")  # keys of an autoencoder's configuration that were never published
 PARTS = ("transformer", "condition_encoder", "audio_tokenizer", "audio_token_detokenizer")
 WORDS = "[Verse]\nUnder the river the morning is turning\nhold me and run\n\n[Chorus]\nNever again"
@@ -206,7 +207,8 @@ def told(*plans: Plan) -> dict[str, object]:
 
 
 def published_form(root: Path) -> Path:
-    """A folder of the embedded models with an autoencoder of the published form, which diffusers can be."""
+    """A folder of the embedded models in the published form: their transformers have patches of two frames, their
+    autoencoder is one that diffusers can be."""
     weights, packaged = root / "weights", PROJECT / "weights"
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -214,11 +216,21 @@ def published_form(root: Path) -> Path:
     silence = vae.encode(torch.zeros(1, AUDIO_CHANNELS, SAMPLE_RATE * TIMBRE_SECONDS))
     for spec in (EMBEDDED_MODEL, EMBEDDED_BASE_MODEL):
         (weights / spec.folder).mkdir(exist_ok=True)
-        for name in ("config.json", "model.safetensors"):
-            (weights / spec.folder / name).symlink_to(packaged / spec.folder / name)
+        write_in_patches(packaged / spec.folder, weights / spec.folder)
         save_file({"silence_latent": silence.half()}, weights / spec.folder / "silence_latent.safetensors")
     (weights / EMBEDDED_MODEL.text_encoder).symlink_to(packaged / EMBEDDED_MODEL.text_encoder)
     return root
+
+
+def write_in_patches(packaged: Path, folder: Path) -> None:
+    """A transformer of patches of one frame as one of patches of ``PATCH``, whose frames differ."""
+    config = json.loads((packaged / "config.json").read_text())
+    assert config["patch_size"] == 1
+    (folder / "config.json").write_text(json.dumps({**config, "patch_size": len(PATCH)}))
+    tensors = load_file(packaged / "model.safetensors")
+    for name, total in (("decoder.proj_in.1.weight", 1.0), ("decoder.proj_out.1.weight", len(PATCH))):
+        tensors[name] = torch.cat([tensors[name] * share * total for share in PATCH], dim=-1)
+    save_file(tensors, folder / "model.safetensors")
 
 
 def write_random_vae(folder: Path) -> Oobleck:

@@ -191,8 +191,8 @@ def test_every_song_of_a_batch_keeps_it(tiny_base: AceStepHandler, recording: np
 
 @pytest.fixture(scope="module")
 def shouting() -> AceStepHandler:
-    """The embedded model with a decoder that is four times as loud."""
-    return at_level(4.0)
+    """The embedded model with a decoder that is ten times as loud: two seconds between loud ones come out soft."""
+    return at_level(10.0)
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from torch import Tensor
 from acestep.checkpoints.registry import DEFAULT_MODEL, EMBEDDED_MODEL
 from acestep.conditioning.conditions import Conditions
 from acestep.conditioning.prompt import lyric_prompt
-from acestep.constants import LANGUAGES
+from acestep.constants import LANGUAGES, LATENT_RATE
 from acestep.handler import AceStepHandler
 from acestep.models.config import AceStepConfig
 from acestep.params import GenerationConfig, GenerationParams
@@ -69,10 +69,11 @@ def test_every_song_has_its_own_words_and_frames(
     tiny: AceStepHandler, looked: tuple[LyricAttention | None, ...], number: int
 ) -> None:
     attention, plan, vocabulary = looked[number], PLANS[number], tiny.renderer.family.tokenizer
-    frames = -(-latent_frames(plan.duration_s) // 2)
+    patch = tiny.renderer.family.model.config.patch_size
+    frames = -(-latent_frames(plan.duration_s) // patch)
     assert attention.probabilities.shape == (12, len(attention.ids), frames)
     assert (attention.probabilities.dtype, attention.probabilities.device.type) == (torch.float32, "cpu")
-    assert attention.frame_s == 0.08
+    assert attention.frame_s == patch / LATENT_RATE
     assert "".join(vocabulary.texts(attention.ids)).strip() == plan.lyrics.strip()
     assert (attention.probabilities > 0).all()
     assert (attention.probabilities.sum(1) < 1).all()  # something is left for the rest of the prompt

@@ -103,6 +103,14 @@ def test_a_curve_that_was_torn_or_runs_ahead_of_its_checkpoint_is_mended(tmp_pat
     assert steps == ([25, 50, 75] if "25" in torn else [50, 75])
 
 
+def test_other_figures_begin_another_curve(tmp_path: Path) -> None:
+    new_trainer(tmp_path).run(Budget(steps=30))
+    new_trainer(tmp_path, loss=lambda network, step: (regression_loss(network, step)[0], {})).run(Budget(steps=60))
+    curve = read_curve(tmp_path / CURVE)
+    assert "twice" not in curve
+    assert curve["step"].tolist() == [50]
+
+
 def test_a_run_goes_on_as_its_settings_say(tmp_path: Path) -> None:
     new_trainer(tmp_path).run(Budget(steps=5))
     settings = replace(SETTINGS, learning_rate=0.0, weight_decay=0.5, betas=(0.8, 0.9))

@@ -175,15 +175,18 @@ def test_the_command_trains(root: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert state(tmp_path / "lm")["step"] == 25
 
 
-def test_what_is_typed_is_what_is_trained() -> None:
+def test_what_is_typed_is_what_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     parser = trainer_parser("train_lm", "x", ("latents", "folder"), batch=7, rate=0.25)
     given = parser.parse_args(["a", "b"])
     assert (given.latents, given.folder, given.batch, given.device) == (Path("a"), Path("b"), 7, "cpu")
     assert settings_of(given, weight_decay=0.5) == Settings(learning_rate=0.25, weight_decay=0.5)
     assert budget_of(given) == Budget(None, None)
-    typed = parser.parse_args("a b --minutes 1.5 --steps 9 --batch 2 --rate 1e-3 --device cuda".split())
+    typed = parser.parse_args(
+        "a b --minutes 1.5 --steps 9 --batch 2 --accumulate 3 --seed 4 --rate 1e-3 --device cuda".split()
+    )
     assert (typed.batch, typed.device) == (2, "cuda")
-    assert settings_of(typed) == Settings(learning_rate=1e-3, bf16=True)
+    assert settings_of(typed) == Settings(learning_rate=1e-3, accumulate=3, seed=4, bf16=True)
     assert budget_of(typed) == Budget(9, 1.5)
 
 

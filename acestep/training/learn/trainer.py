@@ -183,11 +183,12 @@ class Trainer:
     def _log(self, rows: list[Figures], seconds: float) -> None:
         means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
         path = self.folder / CURVE
-        fresh = not path.is_file()
-        with path.open("a", newline="", encoding="utf-8") as file:
+        head = ["step", "run_seconds", *means]
+        fresh = not path.is_file() or path.read_text(encoding="utf-8").partition("\n")[0].rstrip() != ",".join(head)
+        with path.open("w" if fresh else "a", newline="", encoding="utf-8") as file:  # other figures, another curve
             writer = csv.writer(file)
             if fresh:
-                writer.writerow(["step", "run_seconds", *means])
+                writer.writerow(head)
             writer.writerow([self.step, f"{seconds:.0f}", *(f"{value:.5g}" for value in means.values())])
         print(f"step {self.step} {seconds:.0f} s " + " ".join(f"{k} {v:.4g}" for k, v in means.items()), flush=True)
 
