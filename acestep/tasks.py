@@ -173,7 +173,6 @@ TASKS: dict[str, Task] = {row.name: row for row in _ROWS}
 FIRST_TASKS: dict[str, Task] = {row.name: row for row in _FIRST_ROWS}
 DEFAULT_TASK = _ROWS[0].name
 COVER, FAITHFUL_COVER, REPAINT, EXTENSION = (TASKS[name] for name in ("cover", "cover-nofsq", "repaint", "extend"))
-LEGO, EXTRACT, COMPLETE = (TASKS[name] for name in ("lego", "extract", "complete"))
 LEGO, EXTRACTION, COMPLETION, EDIT = (TASKS[name] for name in ("lego", "extract", "complete", "edit"))
 ACCOMPANIMENT, AUDIO2AUDIO, STYLE_TRANSFER = (
     TASKS[name] for name in ("vocal_accompaniment", "audio2audio", "style_transfer")

@@ -29,7 +29,7 @@ from acestep.training.evaluation.report import (
     Ledger,
     figures_of,
     markdown,
-    read_figures,
+    read_summary,
 )
 from acestep.training.evaluation.rows import ROWS, Question, Row
 from acestep.training.evaluation.studio import check_folder, digest_of, held_out_song
@@ -224,8 +224,8 @@ def test_the_ledger_goes_on_where_it_stopped(tmp_path: Path) -> None:
     again = Ledger(path, "abc")
     assert again.missing(row, range(3)) == [0, 2]
     assert again.observations(row) == [Observation(facts, facts, facts)]
-    assert read_figures(path) == ledger.figures()
-    assert [figure.value for figure in read_figures(path) if figure.row == row.name] == [1.0, 1.0]
+    assert read_summary(path).figures == ledger.figures()
+    assert [figure.value for figure in read_summary(path).figures if figure.row == row.name] == [1.0, 1.0]
     again.forget(row)
     assert again.missing(row, range(3)) == [0, 1, 2]
 
@@ -240,7 +240,7 @@ def test_a_ledger_of_other_weights_is_refused(tmp_path: Path) -> None:
 def test_a_file_that_is_no_evaluation_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "bad.json").write_text(text)
     with pytest.raises(InputError, match="evaluation"):
-        read_figures(tmp_path / "bad.json")
+        read_summary(tmp_path / "bad.json")
 
 
 def test_rows_are_chosen_by_name() -> None:
@@ -290,7 +290,7 @@ def evaluation(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_command_measures_what_it_is_asked(evaluation: Path) -> None:
-    figures = read_figures(evaluation)
+    figures = read_summary(evaluation).figures
     measured = {figure.row for figure in figures if figure.value is not None}
     assert measured == set(QUICK.split(","))
     values = {figure.what: figure.value for figure in figures}
@@ -329,22 +329,22 @@ def test_more_songs_add_to_those_measured(evaluation: Path, tmp_path: Path, monk
 def test_the_card_says_how_it_was_made_and_how_good_it_is(evaluation: Path, tmp_path: Path) -> None:
     (tmp_path / "vae").mkdir()
     (tmp_path / "vae" / "curve.csv").write_text("step,run_seconds,loss\n25,3,1.5\n50,60,1.5\n1050,120,0.5\n")
-    text = card(TINY, evaluation, tmp_path, "It went on from another one.")
+    text = card(TINY, read_summary(evaluation), tmp_path, "It went on from another one.")
     assert "| autoencoder | 1,050 | 2 |" in text
     assert "\nIt went on from another one.\n" in text
     assert digest_of(TINY.parent) in text
-    assert markdown(read_figures(evaluation)).rstrip() in text
+    assert markdown(read_summary(evaluation).figures).rstrip() in text
     assert "MIT licence" in text
     assert f"{HELD_OUT_SEED:,}" in text
     for part in ("vae", "text_encoder", "lm"):
         assert f"tiny/{part}/" in text
-    assert "The runs are not here." in card(TINY, evaluation, tmp_path / "nowhere")
+    assert "The runs are not here." in card(TINY, read_summary(evaluation), tmp_path / "nowhere")
 
 
 def test_minutes_of_several_calls_add_up(evaluation: Path, tmp_path: Path) -> None:
     (tmp_path / "lm").mkdir()
     (tmp_path / "lm" / "curve.csv").write_text("step,run_seconds,loss\n25,60,1\n50,120,1\n75,30,1\n100,60,1\n")
-    assert "| planner | 100 | 3 |" in card(TINY, evaluation, tmp_path)
+    assert "| planner | 100 | 3 |" in card(TINY, read_summary(evaluation), tmp_path)
 
 
 def test_a_card_says_what_is_no_better_than_chance() -> None:

@@ -22,10 +22,10 @@ from acestep.constants import AUDIO_CHANNELS, SAMPLE_RATE
 from acestep.errors import GenerationError
 from acestep.models.oobleck import Oobleck
 from acestep.models.vae_config import OobleckConfig
-from acestep.training.curves import read_curve
+from acestep.training.learn.curve import CURVE, read_curve
 from acestep.training.learn.lapped import lapped_basis, start_as_transform
 from acestep.training.learn.losses import distortion, log_mel_distance, si_sdr, spectral_distance
-from acestep.training.learn.trainer import CHECKPOINT, CURVE, PREVIOUS, Budget, Settings, Trainer
+from acestep.training.learn.trainer import CHECKPOINT, PREVIOUS, Budget, Settings, Trainer
 from acestep.training.learn.weighing import channel_weights
 
 SETTINGS = Settings(learning_rate=1e-2, warmup_steps=5, accumulate=2)

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from acestep.checkpoints.language_transformers import load_language_model
 from acestep.constants import CODE_RATE, LATENT_CHANNELS, LATENT_RATE
+from acestep.devices import CPU, CUDA, DeviceFacts, device_facts
 from acestep.errors import WeightsError
 from acestep.models.config import AceStepConfig
 from acestep.planner.answers import planning_grammar
@@ -24,7 +25,8 @@ from acestep.planner.token_mask import TokenMask
 from acestep.training.export import export_planner
 from acestep.training.latents import MIX, LatentSongs
 from acestep.training.learn.command import budget_of, settings_of, trainer_parser
-from acestep.training.learn.trainer import CHECKPOINT, CURVE, Budget, Settings, Trainer
+from acestep.training.learn.curve import CURVE
+from acestep.training.learn.trainer import CHECKPOINT, Budget, Settings, Trainer
 from acestep.training.lm_examples import learn_planner_vocabulary, song_text
 from acestep.training.sizes import TRANSFORMER, VOCABULARY
 from acestep.training.train_fsq import SemanticCodec
@@ -176,7 +178,9 @@ def test_the_command_trains(root: Path, tmp_path: Path, capsys: pytest.CaptureFi
 
 
 def test_what_is_typed_is_what_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    gpu = DeviceFacts(CUDA, "a card", 1 << 33, 1 << 33, (9, 0))
+    known = {CUDA: gpu, CPU: device_facts(CPU)}
+    monkeypatch.setattr("acestep.training.learn.command.device_facts", known.__getitem__)
     parser = trainer_parser("train_lm", "x", ("latents", "folder"), batch=7, rate=0.25)
     given = parser.parse_args(["a", "b"])
     assert (given.latents, given.folder, given.batch, given.device) == (Path("a"), Path("b"), 7, "cpu")
@@ -207,4 +211,5 @@ def test_every_trainer_has_the_same_options(module: str, folders: str, capsys: p
     shown = " ".join(capsys.readouterr().out.split())
     assert f"python -m acestep.training.{module} " in shown
     assert f" {folders} " in shown
-    assert all(f"--{option} {option.upper()}" in shown for option in ("minutes", "steps", "batch", "rate", "device"))
+    assert all(f"--{option} {option.upper()}" in shown for option in ("minutes", "steps", "batch", "rate"))
+    assert "--device {cpu,cuda}" in shown

@@ -20,18 +20,15 @@ from torch import Tensor, nn
 
 from acestep.checkpoints.registry import EMBEDDED_BASE_MODEL, EMBEDDED_MODEL, LANGUAGE_MODELS
 from acestep.errors import InputError, WeightsError
-from acestep.models.config import AceStepConfig
 from acestep.training.distill import new_student
 from acestep.training.embedded import EmbeddedModel
 from acestep.training.learn.command import run_command
 from acestep.training.learn.trainer import CHECKPOINT, Figures, Settings, Trainer
 from acestep.training.lm_examples import learn_planner_vocabulary
 from acestep.training.planner_network import PlannerNetwork
-from acestep.training.sizes import TRANSFORMER, VOCABULARY
-from acestep.training.train_dit import VOCABULARY_SEED
 from acestep.training.train_fsq import SemanticCodec
 from acestep.training.train_vae import empty_vae
-from acestep.training.vocabulary import learn_vocabulary
+from acestep.training.vocabulary import text_vocabulary
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -61,22 +58,18 @@ def _networks(weights: Path) -> Iterator[tuple[str, nn.Module]]:
     """Every run's name and network."""
     torch.manual_seed(SETTINGS.seed)
     yield "vae", _taken_up(weights / EMBEDDED_MODEL.vae / "diffusion_pytorch_model.safetensors", empty_vae())
-    folder = weights / EMBEDDED_MODEL.text_encoder
-    vocabulary = _same_vocabulary(learn_vocabulary(VOCABULARY, VOCABULARY_SEED), folder)
-    transformers = {"dit": EMBEDDED_BASE_MODEL, "turbo": EMBEDDED_MODEL}
-    for name, spec in transformers.items():
-        network = new_student(vocabulary) if name == "turbo" else EmbeddedModel(vocabulary)
+    text = weights / EMBEDDED_MODEL.text_encoder
+    tokens = _same_vocabulary(text_vocabulary(), text)
+    base, turbo = EmbeddedModel(tokens), new_student(tokens)
+    for network, spec in ((base, EMBEDDED_BASE_MODEL), (turbo, EMBEDDED_MODEL)):
         _taken_up(weights / spec.folder / "model.safetensors", network.model)
-        _taken_up(folder / "model.safetensors", network.text)
-        if name == "dit":
-            codec = SemanticCodec(network.model.config)
-            codec.tokenizer.load_state_dict(network.model.tokenizer.state_dict())
-            codec.detokenizer.load_state_dict(network.model.detokenizer.state_dict())
-            yield "fsq", codec
-        yield name, network
+        _taken_up(text / "model.safetensors", network.text)
+    codec = SemanticCodec(base.model.config)
+    codec.tokenizer.load_state_dict(base.model.tokenizer.state_dict())
+    codec.detokenizer.load_state_dict(base.model.detokenizer.state_dict())
+    yield from (("fsq", codec), ("dit", base), ("turbo", turbo))
     folder = weights / LANGUAGE_MODELS[EMBEDDED_MODEL.name].folder
-    codes = AceStepConfig.from_dict(TRANSFORMER).codebook_size
-    planner = PlannerNetwork(_same_vocabulary(learn_planner_vocabulary(codes), folder))
+    planner = PlannerNetwork(_same_vocabulary(learn_planner_vocabulary(base.model.config.codebook_size), folder))
     _taken_up(folder / "model.safetensors", planner.model)
     planner.read_spelling()
     yield "lm", planner
@@ -84,9 +77,7 @@ def _networks(weights: Path) -> Iterator[tuple[str, nn.Module]]:
 
 def _taken_up(path: Path, network: Network) -> Network:
     """The network with the weights of a file."""
-    if not path.is_file():
-        raise WeightsError(f"{path} is missing; nothing can begin with it.")
-    held, known = load_file(path), network.state_dict()
+    held, known = load_file(_existing(path)), network.state_dict()
     if held.keys() != known.keys() or any(held[name].shape != one.shape for name, one in known.items()):
         raise WeightsError(f"{path} is of another network than training has here (training/sizes.py).")
     network.load_state_dict(held)
@@ -95,12 +86,16 @@ def _taken_up(path: Path, network: Network) -> Network:
 
 def _same_vocabulary(learnt: Tokenizer, folder: Path) -> int:
     """How many tokens the vocabulary has that belongs to the weights of a folder."""
-    path = folder / "tokenizer.json"
-    if not path.is_file():
-        raise WeightsError(f"{path} is missing; nothing can begin with it.")
+    path = _existing(folder / "tokenizer.json")
     if Tokenizer.from_file(str(path)).get_vocab() != learnt.get_vocab():
         raise WeightsError(f"{path} is another vocabulary than training learns here.")
     return learnt.get_vocab_size()
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise WeightsError(f"{path} is missing; nothing can begin with it.")
+    return path
 
 
 def _untaught(_network: nn.Module, _step: int) -> tuple[Tensor, Figures]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +20,12 @@ from acestep.checkpoints.registry import EMBEDDED_BASE_MODEL, EMBEDDED_MODEL
 from acestep.errors import InputError
 from acestep.training.compose.lyrics import LANGUAGES_SUNG
 from acestep.training.compose.styles import STYLES, TEMPO_MAX, TEMPO_MIN
-from acestep.training.curves import read_curve
-from acestep.training.evaluation.report import Figure, evaluated_weights, markdown, read_figures
+from acestep.training.evaluation.report import Figure, Summary, markdown, read_summary
 from acestep.training.evaluation.studio import LONGEST_S, check_folder, digest_of
 from acestep.training.files import write_beside
 from acestep.training.learn.command import run_command
-from acestep.training.learn.trainer import CURVE, Settings
+from acestep.training.learn.curve import CURVE, SECONDS, STEP, read_curve
+from acestep.training.learn.trainer import Settings
 from acestep.training.songs import HELD_OUT_SEED, SHORTEST_S
 from acestep.training.songs import LONGEST_S as TRAINED_MAX_S
 
@@ -41,30 +40,23 @@ STAGES = {
 }
 
 
-def card(folder: Path, evaluation: Path, runs: Path, story: str = "") -> str:
+def card(folder: Path, evaluation: Summary, runs: Path, story: str = "") -> str:
     """The text.
 
     Args:
-        story: how these weights came about, beyond what the runs say.
+        evaluation: of these weights.
+        story: how they came about, beyond what the runs say.
 
     Raises:
-        InputError: the evaluation is about other weights.
         WeightsError: the weights are not whole.
     """
-    root = check_folder(folder)
-    if (measured := evaluated_weights(evaluation)) != (here := digest_of(root)):
-        raise InputError(
-            f"{evaluation} is about other weights ({measured[:12]}, not {here[:12]}); evaluate these first.",
-            field="evaluation",
-        )
-    figures = read_figures(evaluation)
     parts = (
         _opening(),
         _data(),
         _training(runs, story),
-        _sizes(root, here),
-        _figures(figures),
-        _limits(figures),
+        _sizes(check_folder(folder), evaluation.weights),
+        _figures(evaluation.figures),
+        _limits(evaluation.figures),
         _licences(),
     )
     return "\n\n".join(parts) + "\n"
@@ -110,9 +102,9 @@ def _runs(runs: Path) -> Iterator[tuple[str, int, float]]:
         path = runs / name / CURVE
         if path.is_file():
             curve = read_curve(path)
-            seconds = curve["run_seconds"]
+            seconds = curve[SECONDS]
             calls = np.append(seconds[1:] < seconds[:-1], True)  # seconds count from 0 in every call
-            yield name, int(curve["step"].max()), seconds[calls].sum() / 60
+            yield name, int(curve[STEP].max()), seconds[calls].sum() / 60
 
 
 def _sizes(root: Path, digest: str) -> str:
@@ -192,14 +184,19 @@ def _licences() -> str:
 
 
 def write_card(folder: Path, evaluation: Path, runs: Path, story: str = "") -> tuple[Path, Path]:
-    """Write ``card.md`` and ``evaluation.json``, the figures without the single songs, into the model's folder."""
-    text = card(folder, evaluation, runs, story)
-    figures = {
-        "weights": evaluated_weights(evaluation),
-        "first_seed": HELD_OUT_SEED,
-        "figures": [asdict(figure) for figure in read_figures(evaluation)],
-    }
-    contents = {CARD: text, EVALUATION: json.dumps(figures, indent=1, ensure_ascii=False) + "\n"}
+    """Write ``card.md`` and ``evaluation.json``, the figures without the single songs, into the model's folder.
+
+    Raises:
+        InputError: the evaluation is about other weights.
+        WeightsError: the weights are not whole.
+    """
+    summary, here = read_summary(evaluation), digest_of(check_folder(folder))
+    if summary.weights != here:
+        raise InputError(
+            f"{evaluation} is about other weights ({summary.weights[:12]}, not {here[:12]}); evaluate these first.",
+            field="evaluation",
+        )
+    contents = {CARD: card(folder, summary, runs, story), EVALUATION: summary.to_json()}
     for name, content in contents.items():
         with write_beside(folder / name) as file:
             file.write(content.encode())

@@ -8,20 +8,18 @@ In: the CSV that a trainer writes. Out: a PNG, by Pillow. Refuses to know what i
 from __future__ import annotations
 
 import argparse
-import csv
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
-from acestep.errors import InputError
 from acestep.training.files import write_beside
 from acestep.training.learn.command import run_command
-from acestep.training.learn.trainer import CURVE
+from acestep.training.learn.curve import CURVE, SECONDS, STEP, read_curve
 
 PICTURE = "curve.png"
-STEP, NOT_DRAWN = "step", ("step", "run_seconds")
+NOT_DRAWN = (STEP, SECONDS)
 WIDTH, PANEL, MARGIN, TEXT = 640, 120, 12, 13  # pixels
 PAPER, INK, LINE, FRAME = "white", "#202020", "#1f6f8b", "#c8c8c8"
 OUTLIERS = 1.0  # per cent of the values at each end that may leave the panel
@@ -30,19 +28,6 @@ OUTLIERS = 1.0  # per cent of the values at each end that may leave the panel
 def can_draw() -> bool:
     """Whether Pillow is there: training does not need it."""
     return find_spec("PIL") is not None
-
-
-def read_curve(path: Path) -> dict[str, np.ndarray]:
-    """The columns of a curve, ``[rows]`` each.
-
-    Raises:
-        InputError: the file is no curve, or has no rows.
-    """
-    with path.open(newline="", encoding="utf-8") as file:
-        head, *rows = list(csv.reader(file)) or [[]]
-    if STEP not in head or not rows or any(len(row) != len(head) for row in rows):
-        raise InputError(f"{path} is not a training curve: it needs a column {STEP!r} and whole rows.", field="curve")
-    return dict(zip(head, np.array(rows, np.float64).T, strict=True))
 
 
 def draw_curve(path: Path) -> Path:

@@ -26,11 +26,11 @@ from acestep.training.files import write_beside
 from acestep.training.learn.command import run_command
 from acestep.training.learn.trainer import CHECKPOINT, averaged_weights
 from acestep.training.planner_network import planner_weights
-from acestep.training.sizes import AUTOENCODER, LANGUAGE_MODEL, PLANNER, TRANSFORMER, VOCABULARY
-from acestep.training.train_dit import VOCABULARY_SEED, silence_latents
+from acestep.training.sizes import AUTOENCODER, LANGUAGE_MODEL, PLANNER, TRANSFORMER
+from acestep.training.train_dit import silence_latents
 from acestep.training.train_lm import planner_tokenizer
 from acestep.training.train_vae import trained_vae
-from acestep.training.vocabulary import learn_vocabulary
+from acestep.training.vocabulary import text_vocabulary
 
 STORED = torch.float16
 
@@ -54,8 +54,8 @@ def export_family(runs: Path, out: Path) -> list[Path]:
     for spec, weights in models.items():
         written.append(_write_transformer(out, spec, weights, silence))
     if texts:
-        vocabulary = learn_vocabulary(VOCABULARY, VOCABULARY_SEED)
-        written.append(_write_qwen3(out / EMBEDDED_MODEL.text_encoder, LANGUAGE_MODEL, texts[0], vocabulary))
+        encoder = out / EMBEDDED_MODEL.text_encoder
+        written.append(_write_qwen3(encoder, LANGUAGE_MODEL, texts[0], text_vocabulary()))
     if _is_run(planner):
         written.append(export_planner(planner, out / LANGUAGE_MODELS[EMBEDDED_MODEL.name].folder))
     return written

@@ -20,12 +20,13 @@ from pathlib import Path
 
 import torch
 
+from acestep.devices import device_facts
 from acestep.training.corpus import SONGS_PER_CHUNK, Corpus, make_corpus
 from acestep.training.curves import can_draw, draw_curves
 from acestep.training.distill import GUIDANCE, distill
 from acestep.training.export import export_family
 from acestep.training.latents import LatentSongs, make_latents
-from acestep.training.learn.command import checked_device, positive, run_command
+from acestep.training.learn.command import positive, run_command
 from acestep.training.learn.trainer import CHECKPOINT, Budget, Settings
 from acestep.training.train_dit import make_lessons, train_dit
 from acestep.training.train_fsq import train_fsq
@@ -93,10 +94,11 @@ class Place:
         """Folder of one trainer."""
         return self.runs / name
 
-    def steps_of(self, name: str) -> int:
-        """Steps that a trainer has taken so far."""
+    def has_done(self, name: str, effort: Effort) -> bool:
+        """Whether a trainer has taken all its steps."""
         path = self.run(name) / CHECKPOINT
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)["step"] if path.is_file() else 0
+        taken = torch.load(path, map_location="cpu", weights_only=True, mmap=True)["step"] if path.is_file() else 0
+        return taken >= effort.steps
 
     def minutes(self) -> float:
         """Until this call has to end."""
@@ -121,7 +123,7 @@ def stages(place: Place, scale: Scale) -> Iterator[tuple[str, Callable[[], bool]
     def vae() -> bool:
         effort, run = scale.vae, place.run("vae")
         train_vae(Corpus(corpus), run, place.settings(effort), place.budget(effort), effort.batch, place.device)
-        return place.steps_of("vae") >= effort.steps
+        return place.has_done("vae", effort)
 
     def encoded() -> bool:
         run, minutes = place.run("vae"), place.minutes()
@@ -131,26 +133,26 @@ def stages(place: Place, scale: Scale) -> Iterator[tuple[str, Callable[[], bool]
         effort, songs, budget = scale.fsq, LatentSongs(latents), place.budget(scale.fsq)
         runs = place.run("vae"), place.run("fsq")
         train_fsq(songs, *runs, place.settings(effort), budget, effort.batch, place.device)
-        return place.steps_of("fsq") >= effort.steps
+        return place.has_done("fsq", effort)
 
     def dit() -> bool:
         effort, budget = scale.dit, place.budget(scale.dit)
         lessons = make_lessons(LatentSongs(latents), place.run("vae"), effort.batch, 0)
         train_dit(lessons, place.run("fsq"), place.run("dit"), place.settings(effort, 0.01), budget, place.device)
-        return place.steps_of("dit") >= effort.steps
+        return place.has_done("dit", effort)
 
     def turbo() -> bool:
         effort, budget = scale.turbo, place.budget(scale.turbo)
         lessons = make_lessons(LatentSongs(latents), place.run("vae"), effort.batch, 0)
         runs = place.run("dit"), place.run("turbo")
         distill(lessons, *runs, place.settings(effort), budget, place.device, GUIDANCE)
-        return place.steps_of("turbo") >= effort.steps
+        return place.has_done("turbo", effort)
 
     def planner() -> bool:
         effort, songs, budget = scale.planner, LatentSongs(latents), place.budget(scale.planner)
         runs = place.run("fsq"), place.run("lm")
         train_lm(songs, *runs, place.settings(effort, 0.01), budget, effort.batch, place.device)
-        return place.steps_of("lm") >= effort.steps
+        return place.has_done("lm", effort)
 
     yield from (
         ("songs", songs),
@@ -204,7 +206,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--minutes", type=positive(float), required=True, help="of this call")
     parser.add_argument("--workers", type=positive(int), default=2, help="processes that render and encode")
     arguments = parser.parse_args(argv)
-    device = checked_device(arguments.device).type
+    device = device_facts(arguments.device).kind
     place = Place(
         arguments.cache, arguments.runs, device, arguments.workers, time.monotonic() + 60 * arguments.minutes
     )

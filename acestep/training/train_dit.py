@@ -24,13 +24,11 @@ from acestep.training.learn.command import budget_of, run_command, settings_of, 
 from acestep.training.learn.flow import FlowBatch, Levels, begin_as_identity, flow_loss, recompute_layers
 from acestep.training.learn.trainer import CHECKPOINT, Budget, Figures, Settings, Trainer
 from acestep.training.learn.weighing import channel_weights
-from acestep.training.sizes import VOCABULARY
 from acestep.training.train_fsq import semantic_weights
 from acestep.training.train_vae import trained_vae
-from acestep.training.vocabulary import learn_vocabulary
+from acestep.training.vocabulary import text_vocabulary
 
 NEIGHBOURS = 4  # songs of a batch are drawn from this many times as many of about the same length
-VOCABULARY_SEED = 0
 AMPLITUDE, ENVELOPE_SHARE = 1, 0.45  # when something sounds matters about as much as what it is
 LEVELS = Levels(0.3, 1.2)  # what a song is like is decided where there is much noise
 FACTS_WEIGHT, WORDS_WEIGHT = 0.5, 0.5  # beside a velocity error of about 1
@@ -72,7 +70,7 @@ class Lessons:
 def make_lessons(songs: LatentSongs, vae_run: Path, size: int, seed: int) -> Lessons:
     """Everything the transformer learns from."""
     ordered = sorted(songs.songs, key=lambda song: song.record.duration)
-    tokenizer = PromptTokenizer(learn_vocabulary(VOCABULARY, VOCABULARY_SEED))
+    tokenizer = PromptTokenizer(text_vocabulary())
     weights = channel_weights(trained_vae(vae_run), AMPLITUDE, ENVELOPE_SHARE)
     return Lessons(ordered, tokenizer, silence_latents(vae_run), weights, size, seed)
 

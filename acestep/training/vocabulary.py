@@ -15,7 +15,9 @@ from acestep.conditioning.text import END_OF_TEXT
 from acestep.constants import BPM_MAX, BPM_MIN, KEYSCALES, LANGUAGES, TIME_SIGNATURES, TRACK_NAMES
 from acestep.planner.plan import Metadata, Plan
 from acestep.tasks import TASKS, instruction_for
+from acestep.training.sizes import VOCABULARY
 
+SEED = 0
 SPECIAL_TOKENS = (END_OF_TEXT, "<|im_start|>", "<|im_end|>", "<think>", "</think>")
 _STYLES = (
     "pop rock jazz blues folk country funk soul disco house techno trance ambient classical orchestral cinematic "
@@ -55,6 +57,11 @@ def learn_vocabulary(size: int, seed: int, songs: int = 4000) -> Tokenizer:
     )
     tokenizer.train_from_iterator(_prompts(random.Random(seed), songs), trainer)
     return tokenizer
+
+
+def text_vocabulary() -> Tokenizer:
+    """That of the embedded text encoder; learnt again it is the same."""
+    return learn_vocabulary(VOCABULARY, SEED)
 
 
 def _prompts(rng: random.Random, songs: int) -> Iterator[str]:

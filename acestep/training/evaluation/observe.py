@@ -20,7 +20,7 @@ from acestep.constants import (
 )
 from acestep.errors import GenerationError
 from acestep.planner.plan import Plan, code_count
-from acestep.tasks import COMPLETE, EXTRACT, FAITHFUL_COVER, LEGO
+from acestep.tasks import COMPLETION, EXTRACTION, FAITHFUL_COVER, LEGO
 from acestep.training.compose.styles import STYLES
 from acestep.training.drum_ear import hears_drums
 from acestep.training.ears import Heard, longest_silence_s
@@ -146,7 +146,7 @@ def observe_cover(studio: Studio, _song: HeldOutSong) -> Observation:
 def observe_extraction(studio: Studio, _song: HeldOutSong) -> Observation:
     mix, stems = studio.rendition().mix, studio.rendition().stems
     gains = {
-        track: measures.si_sdr_gain(studio.edited(EXTRACT, mix, track), stems[track], mix)
+        track: measures.si_sdr_gain(studio.edited(EXTRACTION, mix, track), stems[track], mix)
         for track in EXTRACTED
         if track in stems and len(stems) > 1
     }
@@ -164,7 +164,7 @@ def observe_added_drums(studio: Studio, song: HeldOutSong) -> Observation:
 def observe_completion(studio: Studio, song: HeldOutSong) -> Observation:
     first, *others = song.score.tracks
     wanted = ",".join(others or ("drums",))
-    made = studio.heard(COMPLETE.name, lambda: studio.edited(COMPLETE, studio.source(first), wanted))
+    made = studio.heard(COMPLETION.name, lambda: studio.edited(COMPLETION, studio.source(first), wanted))
     return Observation({"grid": _grid(song)}, {"onsets": made.onsets.tolist()})
 
 

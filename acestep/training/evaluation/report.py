@@ -183,22 +183,33 @@ def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def read_figures(path: Path) -> list[Figure]:
-    """The table of an evaluation's JSON.
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """An evaluation without its single songs.
+
+    Attributes:
+        weights: digest of those it is about.
+        first_seed: of the held-out songs.
+        figures: the table.
+    """
+
+    weights: str
+    first_seed: int
+    figures: list[Figure]
+
+    def to_json(self) -> str:
+        """As a file, in the words of the evaluation's own."""
+        return json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
+
+
+def read_summary(path: Path) -> Summary:
+    """Of an evaluation's JSON.
 
     Raises:
         InputError: the file is not one.
     """
-    return [Figure(**entry) for entry in _content(path)["figures"]]
-
-
-def evaluated_weights(path: Path) -> str:
-    """Digest of the weights that an evaluation's JSON is about.
-
-    Raises:
-        InputError: the file is not one.
-    """
-    return _content(path)["weights"]
+    content = _content(path)
+    return Summary(content["weights"], content["first_seed"], [Figure(**entry) for entry in content["figures"]])
 
 
 def _read(path: Path, digest: str) -> dict[str, dict[str, Any]]:

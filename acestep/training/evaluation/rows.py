@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from acestep.tasks import COMPLETE, DEFAULT_TASK, EXTRACT, FAITHFUL_COVER, LEGO, TASKS, Task
+from acestep.tasks import COMPLETION, DEFAULT_TASK, EXTRACTION, FAITHFUL_COVER, LEGO, TASKS, Task
 from acestep.training.ears import TEMPO_TOLERANCE, key_score, tempo_agrees
 from acestep.training.evaluation import measures, observe
 from acestep.training.evaluation.observe import Facts, Observation
@@ -211,13 +211,13 @@ ROWS = (
         FAITHFUL_COVER,
     ),
     Row(
-        EXTRACT.name,
+        EXTRACTION.name,
         observe.observe_extraction,
         tuple(
             Question(f"extracted {track}: SI-SDR gained", _of(track), "dB", aim=8.0, shuffled=False)
             for track in observe.EXTRACTED
         ),
-        EXTRACT,
+        EXTRACTION,
     ),
     Row(
         LEGO.name,
@@ -226,9 +226,9 @@ ROWS = (
         LEGO,
     ),
     Row(
-        COMPLETE.name,
+        COMPLETION.name,
         observe.observe_completion,
         (Question("completed band: onsets on the grid of eighths", _on_grid, aim=_BEATS_AIM),),
-        COMPLETE,
+        COMPLETION,
     ),
 )

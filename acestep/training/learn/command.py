@@ -13,9 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-import torch
-
-from acestep.errors import DeviceError
+from acestep.devices import CPU, CUDA, device_facts
 from acestep.terminal import finish_command
 from acestep.training.learn.trainer import Budget, Settings
 
@@ -40,7 +38,7 @@ def trainer_parser(name: str, description: str, folders: Sequence[str], *, batch
     )
     parser.add_argument("--rate", type=positive(float), default=rate, help="learning rate (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of everything random (%(default)s)")
-    parser.add_argument("--device", default="cpu", help="cpu, or cuda, which trains in bf16 (%(default)s)")
+    parser.add_argument("--device", choices=(CPU, CUDA), default=CPU, help="cuda trains in bf16 (%(default)s)")
     return parser
 
 
@@ -65,29 +63,13 @@ def settings_of(arguments: Namespace, weight_decay: float = 0.0) -> Settings:
     Raises:
         DeviceError: there is no such device.
     """
-    device = checked_device(arguments.device)
     return Settings(
         learning_rate=arguments.rate,
         weight_decay=weight_decay,
         accumulate=arguments.accumulate,
         seed=arguments.seed,
-        bf16=device.type == "cuda",
+        bf16=device_facts(arguments.device).kind == CUDA,
     )
-
-
-def checked_device(name: str) -> torch.device:
-    """The device that was typed.
-
-    Raises:
-        DeviceError: there is no such device.
-    """
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise DeviceError(f"--device {name!r} is unknown; choose cpu or cuda.") from error
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise DeviceError(f"--device {name}: there is no such device on this machine.")
-    return device
 
 
 def budget_of(arguments: Namespace) -> Budget:

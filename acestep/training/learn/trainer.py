@@ -7,8 +7,6 @@ Refuses to know what is learnt.
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import os
 import time
@@ -22,8 +20,9 @@ from torch import Tensor, nn
 
 from acestep.errors import GenerationError, WeightsError
 from acestep.training.files import write_beside
+from acestep.training.learn.curve import Curve
 
-CHECKPOINT, PREVIOUS, CURVE = "checkpoint.pt", "previous.pt", "curve.csv"
+CHECKPOINT, PREVIOUS = "checkpoint.pt", "previous.pt"
 LOGGED_STEPS = 25  # averaged in one row of the curve
 SEED_STRIDE = 1_000_003
 
@@ -89,6 +88,7 @@ class Trainer:
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / CHECKPOINT).is_file():
             self._restore(torch.load(folder / CHECKPOINT, map_location=_device(network), weights_only=True))
+        self._curve = Curve(folder, self.step)
 
     def run(self, budget: Budget) -> None:
         """Train until the budget is spent; ends with a checkpoint.
@@ -173,8 +173,6 @@ class Trainer:
         # What is remembered of the gradients goes on; how it is used is said by this run's settings.
         self._optimiser.load_state_dict({**optimiser, "param_groups": ours})
         self.step = state["step"]
-        if (path := self.folder / CURVE).is_file():
-            _shorten(path, self.step)
 
     def _spent(self, budget: Budget, started: float) -> bool:
         late = budget.minutes is not None and time.monotonic() - started >= 60 * budget.minutes
@@ -182,14 +180,7 @@ class Trainer:
 
     def _log(self, rows: list[Figures], seconds: float) -> None:
         means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
-        path = self.folder / CURVE
-        head = ["step", "run_seconds", *means]
-        fresh = not path.is_file() or path.read_text(encoding="utf-8").partition("\n")[0].rstrip() != ",".join(head)
-        with path.open("w" if fresh else "a", newline="", encoding="utf-8") as file:  # other figures, another curve
-            writer = csv.writer(file)
-            if fresh:
-                writer.writerow(head)
-            writer.writerow([self.step, f"{seconds:.0f}", *(f"{value:.5g}" for value in means.values())])
+        self._curve.add(self.step, seconds, means)
         print(f"step {self.step} {seconds:.0f} s " + " ".join(f"{k} {v:.4g}" for k, v in means.items()), flush=True)
 
     def _diverged(self, what: str) -> GenerationError:
@@ -208,20 +199,6 @@ def averaged_weights(folder: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise WeightsError(f"{folder} holds no checkpoint; nothing has been trained there.")
     return torch.load(path, map_location="cpu", weights_only=True)["averaged"]
-
-
-def _shorten(path: Path, step: int) -> None:
-    """Leave those rows of a curve that are whole and no later than ``step``; a curve without any is gone."""
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.reader(file))
-    kept = [row for row in rows[1:] if len(row) == len(rows[0]) and row[0].isdigit() and int(row[0]) <= step]
-    if not kept:
-        path.unlink()
-        return
-    text = io.StringIO()
-    csv.writer(text).writerows([rows[0], *kept])
-    with write_beside(path) as file:
-        file.write(text.getvalue().encode())
 
 
 def _groups(weights: list[nn.Parameter], decay: float) -> list[dict[str, object]]:
