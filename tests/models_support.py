@@ -32,6 +32,8 @@ SMALL = AceStepConfig(
     num_timbre_encoder_hidden_layers=2,
     fsq_dim=48,
 )
+# As the embedded models: transformer and conditions turn at rates of their own.
+SMALL_TINY = replace(SMALL, rope_theta=1_000.0, encoder_rope_theta=100_000.0)
 # The proportions of XL: a wider DiT with more heads, and sizes of their own for the condition side.
 SMALL_XL = replace(
     SMALL,

@@ -223,10 +223,12 @@ def published_form(root: Path) -> Path:
 
 
 def write_in_patches(packaged: Path, folder: Path) -> None:
-    """A transformer of patches of one frame as one of patches of ``PATCH``, whose frames differ."""
+    """A transformer of patches of one frame as one of patches of ``PATCH``, whose frames differ; all its parts count
+    positions alike."""
     config = json.loads((packaged / "config.json").read_text())
     assert config["patch_size"] == 1
-    (folder / "config.json").write_text(json.dumps({**config, "patch_size": len(PATCH)}))
+    theta = config.pop("encoder_rope_theta")
+    (folder / "config.json").write_text(json.dumps({**config, "rope_theta": theta, "patch_size": len(PATCH)}))
     tensors = load_file(packaged / "model.safetensors")
     for name, total in (("decoder.proj_in.1.weight", 1.0), ("decoder.proj_out.1.weight", len(PATCH))):
         tensors[name] = torch.cat([tensors[name] * share * total for share in PATCH], dim=-1)

@@ -83,6 +83,12 @@ def test_xl_has_sizes_of_its_own_for_the_conditions_and_prepends_the_timbre_toke
     assert encoder.prepends_timbre_token
 
 
+def test_conditions_may_turn_at_rates_of_their_own() -> None:
+    config = AceStepConfig.from_dict(PUBLISHED_2B | {"rope_theta": 1000, "encoder_rope_theta": 1e6})
+    assert (config.rope_theta, config.encoder.rope_theta) == (1000, 1e6)
+    assert not config.prepends_timbre_token
+
+
 def test_unknown_keys_are_refused_by_name() -> None:
     with pytest.raises(WeightsError, match="mystery_depth, new_trick"):
         AceStepConfig.from_dict(PUBLISHED_2B | {"new_trick": 1, "mystery_depth": 2})
@@ -111,6 +117,7 @@ def test_only_the_published_value_of_a_fixed_key_is_accepted(key: str) -> None:
         ("layer_types", "sliding_attention"),
         ("fsq_input_levels", [8, "5"]),
         ("rope_theta", "1e6"),
+        ("encoder_rope_theta", "1e6"),
     ],
 )
 def test_a_value_of_the_wrong_type_is_refused(key: str, value: object) -> None:
@@ -125,6 +132,10 @@ def test_a_value_of_the_wrong_type_is_refused(key: str, value: object) -> None:
         ({"num_key_value_heads": 0}, "of 0 key/value heads"),
         ({"encoder_num_key_value_heads": 5}, "of 5 key/value heads"),
         ({"head_dim": 63}, "head_dim=63"),
+        ({"rope_theta": 0.0}, "rope_theta=0.0 is not above 0"),
+        ({"rope_theta": float("nan")}, "rope_theta=nan is not above 0"),
+        ({"encoder_rope_theta": -1.0}, "rope_theta=-1.0 is not above 0"),
+        ({"encoder_rope_theta": 0}, "rope_theta=0 is not above 0"),
         ({"num_hidden_layers": 25}, "24 entries for 25 layers"),
         ({"num_lyric_encoder_hidden_layers": 30}, "24 entries for 30 layers"),
         ({"layer_types": ("chunked_attention",) * 24}, "layer_types"),

@@ -14,7 +14,7 @@ from acestep.models.acestep_model import AceStepModel
 from acestep.models.config import AceStepConfig
 from acestep.models.encoders import mask_if_padded, pack, scatter_references
 
-from models_support import SMALL, SMALL_XL, assert_close, diffusers_twin, draw, random_model
+from models_support import SMALL, SMALL_TINY, SMALL_XL, assert_close, diffusers_twin, draw, random_model
 
 LYRICS, TEXT = [300, 140], [5, 9]  # real tokens of two songs
 
@@ -35,9 +35,11 @@ def inputs(frames: int = 200) -> tuple[Tensor, ...]:
     )
 
 
-@pytest.mark.parametrize("frames", [1, 2, 129, 200, 300])
-def test_parity_with_diffusers(frames: int) -> None:
-    model = random_model(SMALL)
+@pytest.mark.parametrize(
+    ("config", "frames"), [(SMALL, frames) for frames in (1, 2, 129, 200, 300)] + [(SMALL_TINY, 200)]
+)
+def test_parity_with_diffusers(config: AceStepConfig, frames: int) -> None:
+    model = random_model(config)
     ours, mask = model.encode_conditions(*inputs(frames))
     theirs, their_mask = diffusers_twin("condition_encoder", model)(*inputs(frames))
     assert torch.equal(mask, their_mask.bool())

@@ -188,6 +188,15 @@ def test_less_is_better_where_a_question_says_so() -> None:
     assert only(question, seen((0, 4))).error is None
 
 
+def test_a_gain_has_to_be_beyond_its_own_error() -> None:
+    question = Question("gain", lambda asked, heard: heard["n"], "", shuffled=False, beyond_error=True)
+    figure = only(question, seen((0, 1), (0, 0), (0, 1)))
+    assert figure.needed == figure.error == pytest.approx(1 / 3)
+    assert figure.met is True
+    assert only(question, seen((0, 1), (0, 0), (0, 0))).met is False, "as large as its error, no more"
+    assert only(question, seen((0, 1))).met is None, "one song has no error"
+
+
 def test_a_question_nobody_can_answer_has_no_figure() -> None:
     figure = only(Question("n", even, needed=0.5, aim=0.8), seen((1, None)))
     assert (figure.value, figure.needed, figure.aim) == (None, 0.5, 0.8)
@@ -236,7 +245,16 @@ def test_a_ledger_of_other_weights_is_refused(tmp_path: Path) -> None:
         Ledger(tmp_path / "one.json", "def")
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"weights": "abc"}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[]",
+        '{"weights": "abc"}',
+        '{"weights": "abc", "figures": [], "rows": {}}',
+        '{"weights": "abc", "first_seed": 0, "figures": [{"colour": "red"}], "rows": {}}',
+    ],
+)
 def test_a_file_that_is_no_evaluation_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "bad.json").write_text(text)
     with pytest.raises(InputError, match="evaluation"):

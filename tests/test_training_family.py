@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from dataclasses import replace
@@ -28,6 +29,7 @@ from acestep.tasks import (
     TEXT2MUSIC_INSTRUCTION,
 )
 from acestep.training import examples as tasks
+from acestep.training import train_dit as train_dit_module
 from acestep.training.begin import begin_runs
 from acestep.training.corpus import Corpus, make_corpus
 from acestep.training.distill import distill
@@ -39,6 +41,7 @@ from acestep.training.learn.command import run_command, settings_of, trainer_par
 from acestep.training.learn.flow import (
     FlowBatch,
     begin_as_identity,
+    draw_forgotten,
     flow_loss,
     frame_mask,
     masked_error,
@@ -176,7 +179,7 @@ def test_every_task_is_drawn_and_asked_for_in_its_words(songs: list[LatentSong],
 
 def asked(target: torch.Tensor, tokens: PromptTokens, **differs: object) -> Example:
     """A song to make, with nothing to hear but what is given."""
-    silent = {"source": None, "region": None, "semantic": False, "reference": None, "facts": None}
+    silent = dict.fromkeys(("source", "region", "reference", "facts", "bpm")) | {"semantic": False}
     return Example(**{"target": target, "tokens": tokens, "words": torch.zeros(SONG_FACTS), **silent, **differs})
 
 
@@ -256,7 +259,8 @@ def test_the_transformer_learns_one_song_by_heart(lessons: Lessons, songs: list[
     losses = []
     for step in range(60):
         torch.manual_seed(step % 4)
-        loss = flow_loss(network.model, network.batch([batch_of] * 2, lessons.silence))
+        batch = network.batch([batch_of] * 2, lessons.silence)
+        loss = flow_loss(network.model, batch, draw_forgotten(2, batch.target.device))
         loss.backward()
         optimiser.step()
         optimiser.zero_grad()
@@ -279,7 +283,8 @@ def test_gradient_checkpointing_changes_no_gradient(lessons: Lessons) -> None:
             return tensor
 
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-            loss, _ = DitLoss(lessons)(network, 0)
+            loss, figures = DitLoss(lessons)(network, 0)
+        assert min(figures["beats"], figures["looks"]) > 0
         loss.backward()
         return saved, {name: one.grad for name, one in network.named_parameters() if one.grad is not None}
 
@@ -298,25 +303,65 @@ def test_what_the_networks_know_reaches_text_encoder_and_detokenizer(
     network = EmbeddedModel(lessons.tokenizer.size)
     mix, facts = songs[0].latents(MIX)[:60], torch.rand(60, FRAME_FACTS)
     examples = [
-        asked(mix, lessons.tokenizer("x", "y"), source=mix, semantic=True, facts=facts),
+        asked(mix, lessons.tokenizer("x", "y"), source=mix, semantic=True, facts=facts, bpm=100),
         asked(mix, lessons.tokenizer("longer words", "y")),
     ]
     captions = network.captions(examples)
     assert [len(states) for states in captions] == [len(example.tokens.text) for example in examples]
     batch = network.batch(examples, lessons.silence, captions)
-    with network.overheard() as tokens:
-        flow = flow_loss(network.model, batch)
+    with network.overheard() as heard:
+        flow = flow_loss(network.model, batch, torch.tensor([False, True]))
     config = network.model.config
-    assert [part.shape for part in tokens] == [(2, 60 // config.patch_size, config.hidden_size)]
+    first, middle = heard.tokens
+    assert first.shape == middle.shape == (2, 60 // config.patch_size, config.hidden_size)
     network.words_error(captions, examples).backward(retain_graph=True)
     assert network.text.embed_tokens.weight.grad.abs().sum() > 0
     assert network.model.decoder.proj_in[1].weight.grad is None
-    network.facts_error(tokens[0], examples).backward(retain_graph=True)
+    network.facts_error(middle, examples).backward(retain_graph=True)
     assert network.model.decoder.proj_in[1].weight.grad.abs().sum() > 0
     flow.backward()
     assert network.model.detokenizer.proj_out.weight.grad.abs().sum() > 0
     assert all(weight.grad is None for weight in network.model.tokenizer.parameters())
-    assert network.facts_error(tokens[0][1:], examples[1:]) == 0.0, "a track alone is no whole song"
+    assert len(heard.looks) == len(network.model.decoder.layers) // 2 - 1
+    assert network.facts_error(middle[1:], examples[1:]) == 0.0, "a track alone is no whole song"
+
+
+def test_tokens_learn_what_a_query_needs_to_look_a_beat_back(lessons: Lessons, songs: list[LatentSong]) -> None:
+    """At 100 bpm and 25 frames per second a beat is 15 frames: the fastest pair turns by as many radians."""
+    network = EmbeddedModel(lessons.tokenizer.size)
+    config, pairs = network.model.config, network.model.config.head_dim // 2
+    turns = 15 / config.patch_size * config.rope_theta ** -(np.arange(pairs) / pairs)
+    with torch.no_grad():
+        network.beat_ear.weight.zero_()
+        network.beat_ear.bias.copy_(torch.from_numpy(np.concatenate([np.cos(turns), np.sin(turns)])))
+    tokens = torch.randn(2, 60, config.hidden_size)
+    told, silent = (asked(songs[0].latents(MIX)[:60], lessons.tokenizer("x", "y"), bpm=bpm) for bpm in (100, None))
+    assert network.beats_error(tokens, [told, silent]) < 1e-9
+    assert network.beats_error(tokens, [replace(told, bpm=101), silent]) > 1e-4
+    assert network.beats_error(tokens, [silent, silent]) == 0.0
+
+
+def test_all_lessons_count(lessons: Lessons, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loss is their weighted sum; the guided heads and the ears learn from it."""
+    torch.manual_seed(0)
+    network = EmbeddedModel(lessons.tokenizer.size)
+    loss, figures = DitLoss(lessons)(network, 0)
+    weights = {
+        "flow": 1.0,
+        "facts": train_dit_module.FACTS_WEIGHT,
+        "words": train_dit_module.WORDS_WEIGHT,
+        "beats": train_dit_module.BEATS_WEIGHT,
+        "looks": train_dit_module.LOOKS_WEIGHT,
+    }
+    assert min(weights.values()) > 0
+    assert loss.item() == pytest.approx(sum(weights[name] * figure for name, figure in figures.items()), rel=1e-5)
+    loss.backward()
+    assert network.beat_ear.weight.grad.abs().sum() > 0
+    assert network.frame_ear.weight.grad.abs().sum() > 0
+    # Who is told nothing is not asked for the tempo.
+    monkeypatch.setattr("acestep.training.learn.flow.CONDITION_DROPOUT", 1.0)
+    _, forgotten = DitLoss(lessons)(network, 0)
+    assert forgotten["beats"] == forgotten["looks"] == 0.0
 
 
 def test_louder_channels_count_more() -> None:
@@ -383,6 +428,14 @@ def test_work_of_one_network_is_not_mixed_with_that_of_another(family: Path, tmp
         shutil.copytree(there / name, runs / name)
     with pytest.raises(WeightsError, match="was taught by another transformer than"):
         export_family(runs, tmp_path / "weights")
+    (runs / "dit" / "network.sha256").write_text("0" * 64)
+    with pytest.raises(WeightsError, match="dit was made with another network"):
+        export_family(runs, tmp_path / "weights")
+    with pytest.raises(WeightsError, match="dit was made with another network"):
+        train_dit(lessons, family / "runs" / "fsq", runs / "dit", SETTINGS, Budget(steps=1), "cpu")
+    (runs / "dit" / "network.sha256").unlink()
+    with pytest.raises(WeightsError, match="dit does not say with which network it was made"):
+        export_family(runs, tmp_path / "weights")
     assert not (tmp_path / "weights").exists()
 
 
@@ -444,6 +497,12 @@ def test_nothing_begins_with_weights_of_another_form(family: Path, tmp_path: Pat
     with pytest.raises(WeightsError, match="is of another network"):
         begin_runs(weights, runs)
     save_file(tensors, path)
+    sizes = path.with_name("config.json")
+    written = sizes.read_text()
+    sizes.write_text(json.dumps({**json.loads(written), "rope_theta": 1e6}))
+    with pytest.raises(WeightsError, match="is of another network"):
+        begin_runs(weights, runs)
+    sizes.write_text(written)
     vocabulary = weights / "tiny" / "lm" / "tokenizer.json"
     vocabulary.write_bytes((weights / "tiny" / "text_encoder" / "tokenizer.json").read_bytes())
     with pytest.raises(WeightsError, match="is another vocabulary"):

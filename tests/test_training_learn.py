@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from acestep.constants import AUDIO_CHANNELS, SAMPLE_RATE
-from acestep.errors import GenerationError
+from acestep.errors import GenerationError, InputError, WeightsError
 from acestep.models.oobleck import Oobleck
 from acestep.models.vae_config import OobleckConfig
 from acestep.training.learn.curve import CURVE, read_curve
@@ -94,13 +94,38 @@ def test_fifty_steps_twice_are_equal_and_equal_with_a_break(tmp_path: Path) -> N
     assert_equal(once, resumed)
 
 
-@pytest.mark.parametrize("torn", ["", HEAD[:9], HEAD, f"{HEAD}\n25,{ROW}\n50,1,0.", f"{HEAD}\n25,{ROW}\n75,{ROW}\n"])
+@pytest.mark.parametrize(
+    "torn",
+    [
+        "",
+        "\n\n",
+        HEAD[:9],
+        HEAD,
+        f"{HEAD}\n25,{ROW}\n50,1,0.",
+        f"{HEAD}\n25,{ROW}\n50,{ROW[:-1]}",
+        f"{HEAD}\n25,{ROW}\n{ROW}\n\ufffd,{ROW}\n",
+        f"{HEAD}\n25,{ROW}\n75,{ROW}\n",
+    ],
+)
 def test_a_curve_that_was_torn_or_runs_ahead_of_its_checkpoint_is_mended(tmp_path: Path, torn: str) -> None:
     new_trainer(tmp_path).run(Budget(steps=30))
     (tmp_path / CURVE).write_text(torn)
     new_trainer(tmp_path).run(Budget(steps=80))
     steps = read_curve(tmp_path / CURVE)["step"].tolist()
     assert steps == ([25, 50, 75] if "25" in torn else [50, 75])
+
+
+@pytest.mark.parametrize("text", ["", "step,loss\n1,2\n", "step,run_seconds\n", "step,run_seconds\n1,\n"])
+def test_what_is_no_curve_is_not_read_as_one(tmp_path: Path, text: str) -> None:
+    (tmp_path / CURVE).write_text(text)
+    with pytest.raises(InputError, match="is no training curve"):
+        read_curve(tmp_path / CURVE)
+
+
+def test_a_run_of_another_network_is_not_taken_up(tmp_path: Path) -> None:
+    new_trainer(tmp_path).run(Budget(steps=1))
+    with pytest.raises(WeightsError, match="holds a run of another network; name a new folder"):
+        Trainer(nn.Linear(4, 4), regression_loss, SETTINGS, tmp_path)
 
 
 def test_other_figures_begin_another_curve(tmp_path: Path) -> None:

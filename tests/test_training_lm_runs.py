@@ -15,7 +15,6 @@ from safetensors.torch import load_file, save_file
 
 from acestep.checkpoints.language_transformers import load_language_model
 from acestep.constants import CODE_RATE, LATENT_CHANNELS, LATENT_RATE
-from acestep.devices import CPU, CUDA, DeviceFacts, device_facts
 from acestep.errors import WeightsError
 from acestep.models.config import AceStepConfig
 from acestep.planner.answers import planning_grammar
@@ -177,10 +176,14 @@ def test_the_command_trains(root: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert state(tmp_path / "lm")["step"] == 25
 
 
-def test_what_is_typed_is_what_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
-    gpu = DeviceFacts(CUDA, "a card", 1 << 33, 1 << 33, (9, 0))
-    known = {CUDA: gpu, CPU: device_facts(CPU)}
-    monkeypatch.setattr("acestep.training.learn.command.device_facts", known.__getitem__)
+@pytest.mark.parametrize(("capability", "bf16"), [((7, 5), False), ((9, 0), True)])
+def test_what_is_typed_is_what_is_trained(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], bf16: bool
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (1 << 33, 1 << 33))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a card")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
     parser = trainer_parser("train_lm", "x", ("latents", "folder"), batch=7, rate=0.25)
     given = parser.parse_args(["a", "b"])
     assert (given.latents, given.folder, given.batch, given.device) == (Path("a"), Path("b"), 7, "cpu")
@@ -190,7 +193,7 @@ def test_what_is_typed_is_what_is_trained(monkeypatch: pytest.MonkeyPatch) -> No
         "a b --minutes 1.5 --steps 9 --batch 2 --accumulate 3 --seed 4 --rate 1e-3 --device cuda".split()
     )
     assert (typed.batch, typed.device) == (2, "cuda")
-    assert settings_of(typed) == Settings(learning_rate=1e-3, accumulate=3, seed=4, bf16=True)
+    assert settings_of(typed) == Settings(learning_rate=1e-3, accumulate=3, seed=4, bf16=bf16)
     assert budget_of(typed) == Budget(9, 1.5)
 
 

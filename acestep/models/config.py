@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
-from math import prod
+from math import isfinite, prod
 
 from acestep.constants import FRAMES_PER_CODE, LATENT_CHANNELS
 from acestep.errors import WeightsError
@@ -42,7 +42,8 @@ class AceStepConfig:
     """Sizes of one checkpoint; the defaults are those of the 2B models. Names are the ones of ``config.json``.
 
     Widths are in channels, ``sliding_window`` in tokens to each side, ``pool_window_size`` in latent frames per code.
-    The four ``encoder_*`` fields are None where the file lacks them: then the condition side shares the DiT's sizes.
+    The five ``encoder_*`` fields are None where the file lacks them: then the condition side shares the DiT's sizes.
+    No published file has ``encoder_rope_theta``; the embedded models do.
 
     Raises:
         WeightsError: the sizes do not fit together.
@@ -73,6 +74,7 @@ class AceStepConfig:
     encoder_intermediate_size: int | None = None
     encoder_num_attention_heads: int | None = None
     encoder_num_key_value_heads: int | None = None
+    encoder_rope_theta: float | None = None
     is_turbo: bool = False
     model_version: str = ""
 
@@ -85,6 +87,9 @@ class AceStepConfig:
         for heads, groups in {(self.num_attention_heads, self.num_key_value_heads), self._encoder_heads}:
             if groups < 1 or heads % groups:
                 yield f"{heads} attention heads are not a multiple of {groups} key/value heads"
+        for theta in (self.rope_theta, self.encoder_rope_theta):
+            if theta is not None and not (isfinite(theta) and theta > 0):
+                yield f"rope_theta={theta} is not above 0"
         if self.head_dim % 2:
             yield f"head_dim={self.head_dim} is not even"
         if len(self.layer_types) < self._deepest:
@@ -147,6 +152,7 @@ class AceStepConfig:
             intermediate_size=self.encoder_intermediate_size or self.intermediate_size,
             num_attention_heads=heads,
             num_key_value_heads=groups,
+            rope_theta=self.rope_theta if self.encoder_rope_theta is None else self.encoder_rope_theta,
         )
 
     @property
@@ -172,6 +178,7 @@ _ACCEPTED: dict[str, tuple[type, ...]] = {
     "int": (int,),
     "int | None": (int, type(None)),
     "float": (float, int),
+    "float | None": (float, int, type(None)),
     "bool": (bool,),
     "str": (str,),
     "tuple[int, ...]": (int,),

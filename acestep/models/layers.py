@@ -199,11 +199,16 @@ def _neighbours(lengths: Sequence[int]) -> Iterator[tuple[slice, int]]:
         start = stop
 
 
+def rotary_frequencies(config: AceStepConfig, device: torch.device) -> Tensor:
+    """How far every rotary pair turns from one token to the next, in radians, [d / 2] in fp32."""
+    steps = torch.arange(0, config.head_dim, 2, device=device, dtype=torch.float32)
+    return 1.0 / config.rope_theta ** (steps / config.head_dim)
+
+
 def _rotary_tables(length: int, config: AceStepConfig, like: Tensor) -> tuple[Tensor, Tensor]:
     """cos and signed sin [1, S, 1, d], computed in fp32 and cast to the type of ``like``."""
-    steps = torch.arange(0, config.head_dim, 2, device=like.device, dtype=torch.float32)
-    frequencies = 1.0 / config.rope_theta ** (steps / config.head_dim)
-    angles = torch.outer(torch.arange(length, device=like.device, dtype=torch.float32), frequencies)[None, :, None]
+    positions = torch.arange(length, device=like.device, dtype=torch.float32)
+    angles = torch.outer(positions, rotary_frequencies(config, like.device))[None, :, None]
     cos, sin = angles.cos(), angles.sin()
     return torch.cat((cos, cos), -1).to(like.dtype), torch.cat((-sin, sin), -1).to(like.dtype)
 

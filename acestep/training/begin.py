@@ -9,7 +9,8 @@ optimisers and ears; latents and codes have to be made again, of the autoencoder
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,12 +21,14 @@ from torch import Tensor, nn
 
 from acestep.checkpoints.registry import EMBEDDED_BASE_MODEL, EMBEDDED_MODEL, LANGUAGE_MODELS
 from acestep.errors import InputError, WeightsError
+from acestep.training.claims import NETWORK, claim
 from acestep.training.distill import new_student
-from acestep.training.embedded import EmbeddedModel
+from acestep.training.embedded import EmbeddedModel, digest_of_model
 from acestep.training.learn.command import run_command
 from acestep.training.learn.trainer import CHECKPOINT, Figures, Settings, Trainer
 from acestep.training.lm_examples import learn_planner_vocabulary
-from acestep.training.planner_network import PlannerNetwork
+from acestep.training.planner_network import PlannerNetwork, digest_of_planner
+from acestep.training.sizes import AUTOENCODER, LANGUAGE_MODEL, PLANNER, TRANSFORMER
 from acestep.training.train_fsq import SemanticCodec
 from acestep.training.train_vae import empty_vae
 from acestep.training.vocabulary import text_vocabulary
@@ -51,34 +54,39 @@ def begin_runs(weights: Path, runs: Path) -> list[Path]:
         raise InputError(f"{begun[0]} has begun already; take another folder.", field="runs")
     for folder, network in networks.items():
         Trainer(network, _untaught, SETTINGS, folder).save()
+    for name, digest in (("dit", digest_of_model()), ("turbo", digest_of_model()), ("lm", digest_of_planner())):
+        claim(runs / name, NETWORK, digest)
     return list(networks)
 
 
 def _networks(weights: Path) -> Iterator[tuple[str, nn.Module]]:
     """Every run's name and network."""
     torch.manual_seed(SETTINGS.seed)
-    yield "vae", _taken_up(weights / EMBEDDED_MODEL.vae / "diffusion_pytorch_model.safetensors", empty_vae())
+    vae = weights / EMBEDDED_MODEL.vae / "diffusion_pytorch_model.safetensors"
+    yield "vae", _taken_up(vae, empty_vae(), AUTOENCODER)
     text = weights / EMBEDDED_MODEL.text_encoder
     tokens = _same_vocabulary(text_vocabulary(), text)
     base, turbo = EmbeddedModel(tokens), new_student(tokens)
     for network, spec in ((base, EMBEDDED_BASE_MODEL), (turbo, EMBEDDED_MODEL)):
-        _taken_up(weights / spec.folder / "model.safetensors", network.model)
-        _taken_up(text / "model.safetensors", network.text)
+        _taken_up(weights / spec.folder / "model.safetensors", network.model, TRANSFORMER)
+        _taken_up(text / "model.safetensors", network.text, LANGUAGE_MODEL)
     codec = SemanticCodec(base.model.config)
     codec.tokenizer.load_state_dict(base.model.tokenizer.state_dict())
     codec.detokenizer.load_state_dict(base.model.detokenizer.state_dict())
     yield from (("fsq", codec), ("dit", base), ("turbo", turbo))
     folder = weights / LANGUAGE_MODELS[EMBEDDED_MODEL.name].folder
     planner = PlannerNetwork(_same_vocabulary(learn_planner_vocabulary(base.model.config.codebook_size), folder))
-    _taken_up(folder / "model.safetensors", planner.model)
+    _taken_up(folder / "model.safetensors", planner.model, PLANNER)
     planner.read_spelling()
     yield "lm", planner
 
 
-def _taken_up(path: Path, network: Network) -> Network:
-    """The network with the weights of a file."""
+def _taken_up(path: Path, network: Network, sizes: Mapping[str, object]) -> Network:
+    """The network with the weights of a file, beside which there is a configuration with the same sizes."""
     held, known = load_file(_existing(path)), network.state_dict()
-    if held.keys() != known.keys() or any(held[name].shape != one.shape for name, one in known.items()):
+    written = json.loads(_existing(path.with_name("config.json")).read_text(encoding="utf-8"))
+    fits = held.keys() == known.keys() and all(held[name].shape == one.shape for name, one in known.items())
+    if not fits or any(written.get(name) != size for name, size in sizes.items()):
         raise WeightsError(f"{path} is of another network than training has here (training/sizes.py).")
     network.load_state_dict(held)
     return network

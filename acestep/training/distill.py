@@ -18,17 +18,17 @@ from torch import Tensor
 
 from acestep.checkpoints.registry import EMBEDDED_MODEL
 from acestep.sampling.schedule import make_schedule
-from acestep.training.claims import claim, digest_of_tensors
-from acestep.training.embedded import EmbeddedModel
+from acestep.training.claims import NETWORK, claim, digest_of_tensors
+from acestep.training.embedded import EmbeddedModel, digest_of_model
 from acestep.training.latents import LatentSongs
 from acestep.training.learn.command import budget_of, run_command, settings_of, trainer_parser
 from acestep.training.learn.flow import FlowBatch, frame_mask, masked_error, noisy, velocity
 from acestep.training.learn.trainer import CHECKPOINT, Budget, Figures, Settings, Trainer, averaged_weights
 from acestep.training.train_dit import Lessons, make_lessons
 
-TEACHER = "teacher"  # whose student a run is
+TEACHER = "teacher"  # whose student a run is, and how that is led
 SUBSTEPS = 3
-GUIDANCE = 3.0
+GUIDANCE = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +86,11 @@ def distill(
     """Train the few-step model, or go on.
 
     Raises:
-        WeightsError: the run began with another teacher.
+        WeightsError: the run is of another network, or began with another teacher or guidance.
     """
     weights = averaged_weights(dit_run)
-    claim(folder, TEACHER, digest_of_tensors(weights))
+    claim(folder, NETWORK, digest_of_model())
+    claim(folder, TEACHER, digest_of_tensors({**weights, "guidance": torch.tensor(guidance)}))
     teacher, student = EmbeddedModel(lessons.tokenizer.size), new_student(lessons.tokenizer.size)
     teacher.load_state_dict(weights)
     teacher.requires_grad_(False).eval().to(device)

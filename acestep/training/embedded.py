@@ -1,13 +1,15 @@
 """The embedded family as one module to train: transformer, condition encoder and text encoder together.
 
 In: ``Example``s. Out: a ``FlowBatch``: prompts embedded, conditions packed, songs padded; and how much text encoder
-and the middle of the transformer know of what is true of the songs. Refuses to know files.
+and transformer know of what is true of the songs, and where its heads look. Refuses to know files.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -16,22 +18,41 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import Qwen3Config, Qwen3Model
 
 from acestep.conditioning.context import SilenceLatents
-from acestep.constants import TIMBRE_FRAMES
+from acestep.constants import LATENT_RATE, TIMBRE_FRAMES
 from acestep.models.acestep_model import AceStepModel
 from acestep.models.config import AceStepConfig
 from acestep.models.encoders import mask_if_padded, pack
+from acestep.models.layers import rotary_frequencies
+from acestep.training.claims import digest_of_sizes
 from acestep.training.examples import Example, region_mask
+from acestep.training.guided_attention import Look, looks_of
 from acestep.training.learn.flow import FlowBatch
 from acestep.training.sizes import LANGUAGE_MODEL, TRANSFORMER
-from acestep.training.truth import FRAME_FACTS, SONG_FACTS
+from acestep.training.truth import FRAME_FACTS, GRID, SONG_FACTS
+
+PLACE_SHARE = 8.0  # of the place in beat and bar among the facts of a frame: little else shows it in a noisy song
+
+
+@dataclass(slots=True)
+class Overheard:
+    """What is heard of a forward.
+
+    Attributes:
+        tokens: ``[B, N, D]`` behind the first layer of the transformer, and in its middle.
+        looks: of the layers between.
+    """
+
+    tokens: list[Tensor]
+    looks: list[Look]
 
 
 class EmbeddedModel(nn.Module):
     """What the DiT trainer trains.
 
     The tokenizer of the semantic codes is part of it, and frozen; the detokenizer learns to say what the transformer
-    needs. The ears are for training alone: ``song_ear`` hears the mean of the caption's states, ``frame_ear`` the
-    tokens in the middle of the transformer.
+    needs. The ears are for training alone: ``song_ear`` hears the mean of the caption's states, ``beat_ear`` the
+    tokens behind the first layer of the transformer, ``frame_ear`` those in its middle; heads of the layers between
+    are shown where to look.
 
     Args:
         vocabulary: tokens of the text encoder.
@@ -46,27 +67,65 @@ class EmbeddedModel(nn.Module):
         config = self.model.config
         self.song_ear = nn.Linear(self.text.config.hidden_size, SONG_FACTS)
         self.frame_ear = nn.Linear(config.hidden_size, config.patch_size * FRAME_FACTS)
+        self.beat_ear = nn.Linear(config.hidden_size, config.head_dim)
+        shares = torch.ones(FRAME_FACTS)
+        shares[GRID] = PLACE_SHARE
+        self.register_buffer("shares", shares / shares.mean(), persistent=False)
 
     @contextmanager
-    def overheard(self) -> Iterator[list[Tensor]]:
-        """The tokens ``[B, N, D]`` in the middle of the transformer, forward after forward, inside the block."""
-        seen: list[Tensor] = []
+    def overheard(self) -> Iterator[Overheard]:
+        """What the ears hear of one forward inside the block."""
         layers = self.model.decoder.layers
-        hook = layers[len(layers) // 2].register_forward_hook(lambda _layer, _given, tokens: seen.append(tokens))
+        middle, seen = len(layers) // 2, []
+        hooks = [
+            layers[index].register_forward_hook(lambda _layer, _given, tokens: seen.append(tokens))
+            for index in (0, middle)
+        ]
         try:
-            yield seen
+            with looks_of(layers[1:middle], self.model.config.sliding_window) as looks:
+                yield Overheard(seen, looks)
         finally:
-            hook.remove()
+            for hook in hooks:
+                hook.remove()
 
     def facts_error(self, tokens: Tensor, examples: Sequence[Example]) -> Tensor:
-        """Cross-entropy of what tokens ``[B, N, D]`` tell about the songs; 0 if no example is a whole one."""
+        """Cross-entropy of what tokens ``[B, N, D]`` tell about the frames; 0 if no example is a whole song."""
         told = self.frame_ear(tokens).unflatten(-1, (-1, FRAME_FACTS)).flatten(1, 2)  # [B, T, FRAME_FACTS]
         heard = [
-            F.binary_cross_entropy_with_logits(logits[: len(example.facts)], example.facts.to(logits))
+            F.binary_cross_entropy_with_logits(logits[: len(example.facts)], example.facts.to(logits), self.shares)
             for logits, example in zip(told, examples, strict=True)
             if example.facts is not None
         ]
         return torch.stack(heard).mean() if heard else told.new_zeros(())
+
+    def beats_error(self, tokens: Tensor, examples: Sequence[Example]) -> Tensor:
+        """Mean squared error of what tokens ``[B, N, D]`` tell about the tempo they are asked for; 0 if all are free.
+
+        It is told as what a query has to know to look a beat back: how far every rotary pair turns in one beat.
+        """
+        turns = self._beats(examples)[:, None] * rotary_frequencies(self.model.config, tokens.device)  # [B, d / 2]
+        wanted = torch.cat([turns.cos(), turns.sin()], dim=-1)
+        errors = [
+            (told[: self._tokens(example)] - there).square().mean()
+            for told, there, example in zip(self.beat_ear(tokens), wanted, examples, strict=True)
+            if example.bpm is not None
+        ]
+        return torch.stack(errors).mean() if errors else tokens.new_zeros(())
+
+    def looks_error(self, looks: Sequence[Look], examples: Sequence[Example]) -> Tensor:
+        """How far the guided heads look elsewhere than a beat away, where examples say how far that is."""
+        lengths = [self._tokens(example) for example in examples]
+        return torch.stack([look.error(self._beats(examples), lengths) for look in looks]).mean()
+
+    def _beats(self, examples: Sequence[Example]) -> Tensor:
+        """Tokens in a beat, ``[B]``; NaN where the tempo is open."""
+        rate = 60 * LATENT_RATE / self.model.config.patch_size
+        beats = [math.nan if example.bpm is None else rate / example.bpm for example in examples]
+        return torch.tensor(beats, device=self.model.null_condition_emb.device)
+
+    def _tokens(self, example: Example) -> int:
+        """How many tokens an example has."""
+        return -(-len(example.target) // self.model.config.patch_size)
 
     def words_error(self, captions: Sequence[Tensor], examples: Sequence[Example]) -> Tensor:
         """Cross-entropy of what captions, ``[L, D]`` each, tell about the songs."""
@@ -144,6 +203,11 @@ class EmbeddedModel(nn.Module):
 def _lengths_mask(lengths: Sequence[int], device: torch.device) -> Tensor:
     """``[B, L]``, True at the first ``lengths``."""
     return torch.arange(max(lengths), device=device) < torch.tensor(lengths, device=device)[:, None]
+
+
+def digest_of_model() -> str:
+    """Of everything that decides what weights of an ``EmbeddedModel`` mean."""
+    return digest_of_sizes(TRANSFORMER, LANGUAGE_MODEL)
 
 
 def variant(distilled: bool) -> dict[str, object]:

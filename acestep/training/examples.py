@@ -50,6 +50,7 @@ class Example:
         reference: latents ``[750, C]`` of a recording whose timbre to take; None is silence.
         facts: what is true of the target, ``[T, FRAME_FACTS]``; None where it is not a whole song.
         words: what is true of the song that the prompts speak of, ``[SONG_FACTS]``.
+        bpm: among the metadata of the prompts; None where they leave it open.
     """
 
     target: Tensor
@@ -60,6 +61,7 @@ class Example:
     reference: Tensor | None
     facts: Tensor | None
     words: Tensor
+    bpm: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,17 @@ def draw_example(song: LatentSong, rng: np.random.Generator, tokenizer: PromptTo
     reference = _reference(song) if rng.random() < REFERENCE_CHANCE else None
     facts = torch.from_numpy(frame_facts(song.record.seed, len(sight.target))) if sight.whole else None
     words = torch.from_numpy(song_facts(song.record))
-    return Example(sight.target, sight.source, sight.region, sight.semantic, tokens, reference, facts, words)
+    return Example(
+        target=sight.target,
+        source=sight.source,
+        region=sight.region,
+        semantic=sight.semantic,
+        tokens=tokens,
+        reference=reference,
+        facts=facts,
+        words=words,
+        bpm=plan.metadata.bpm,
+    )
 
 
 def _text2music(song: LatentSong, rng: np.random.Generator) -> _Sight:  # noqa: ARG001 - as every task
@@ -125,8 +137,8 @@ def _complete(song: LatentSong, rng: np.random.Generator) -> _Sight:
 
 
 _TASKS: tuple[tuple[Callable[[LatentSong, np.random.Generator], _Sight], float, bool], ...] = (
-    (_text2music, 0.24, False),  # share, needs stems
-    (_cover, 0.4, False),  # and songs that a planner planned, which is how most are made
+    (_text2music, 0.32, False),  # share, needs stems
+    (_cover, 0.32, False),  # and songs that a planner planned, which is how most are made
     (_repaint, 0.14, False),
     (_lego, 0.08, True),
     (_extract, 0.08, True),

@@ -20,12 +20,12 @@ from torch import Tensor
 
 from acestep.checkpoints.registry import EMBEDDED_BASE_MODEL, EMBEDDED_MODEL, LANGUAGE_MODELS, ModelSpec
 from acestep.errors import WeightsError
-from acestep.training.claims import digest_of_tensors
-from acestep.training.embedded import variant
+from acestep.training.claims import NETWORK, check_claim, digest_of_tensors
+from acestep.training.embedded import digest_of_model, variant
 from acestep.training.files import write_beside
 from acestep.training.learn.command import run_command
 from acestep.training.learn.trainer import CHECKPOINT, averaged_weights
-from acestep.training.planner_network import planner_weights
+from acestep.training.planner_network import digest_of_planner, planner_weights
 from acestep.training.sizes import AUTOENCODER, LANGUAGE_MODEL, PLANNER, TRANSFORMER
 from acestep.training.train_dit import silence_latents
 from acestep.training.train_lm import planner_tokenizer
@@ -39,10 +39,13 @@ def export_family(runs: Path, out: Path) -> list[Path]:
     """Write all networks with a run below ``runs`` (``vae``, ``dit``, ``turbo``, ``lm``); the folders written.
 
     Raises:
-        WeightsError: the few-step model was taught by a transformer with another text encoder.
+        WeightsError: the few-step model was taught by a transformer with another text encoder, or a run is of
+            another network.
     """
     vae, base, turbo, planner = (runs / name for name in ("vae", "dit", "turbo", "lm"))
     specs = {spec: run for spec, run in ((EMBEDDED_BASE_MODEL, base), (EMBEDDED_MODEL, turbo)) if _is_run(run)}
+    for run in specs.values():
+        check_claim(run, NETWORK, digest_of_model())
     models = {spec: averaged_weights(run) for spec, run in specs.items()}
     texts = [_below(weights, "text.") for weights in models.values()]
     if len({digest_of_tensors(text) for text in texts}) > 1:
@@ -65,8 +68,9 @@ def export_planner(run: Path, folder: Path) -> Path:
     """Write the planner of a run as a weights folder.
 
     Raises:
-        WeightsError: nothing has been trained in ``run``.
+        WeightsError: nothing has been trained in ``run``, or another network.
     """
+    check_claim(run, NETWORK, digest_of_planner())
     return _write_qwen3(folder, PLANNER, planner_weights(run), planner_tokenizer(run))
 
 

@@ -20,13 +20,13 @@ from pathlib import Path
 
 import torch
 
-from acestep.devices import device_facts
+from acestep.devices import CPU, CUDA, device_facts
 from acestep.training.corpus import SONGS_PER_CHUNK, Corpus, make_corpus
 from acestep.training.curves import can_draw, draw_curves
 from acestep.training.distill import GUIDANCE, distill
 from acestep.training.export import export_family
 from acestep.training.latents import LatentSongs, make_latents
-from acestep.training.learn.command import positive, run_command
+from acestep.training.learn.command import positive, run_command, trains_in_bf16
 from acestep.training.learn.trainer import CHECKPOINT, Budget, Settings
 from acestep.training.train_dit import make_lessons, train_dit
 from acestep.training.train_fsq import train_fsq
@@ -77,7 +77,7 @@ SCALES = {
         planner=Effort(20_000, 64, 2e-3),
     ),
 }
-SCALE_OF = {"cpu": "small", "cuda": "large"}
+SCALE_OF = {CPU: "small", CUDA: "large"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ class Place:
 
     def settings(self, effort: Effort, decay: float = 0.0) -> Settings:
         """Of a trainer."""
-        return Settings(learning_rate=effort.rate, weight_decay=decay, bf16=self.device == "cuda")
+        return Settings(learning_rate=effort.rate, weight_decay=decay, bf16=trains_in_bf16(self.device))
 
 
 def stages(place: Place, scale: Scale) -> Iterator[tuple[str, Callable[[], bool]]]:
@@ -201,7 +201,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--cache", type=Path, default=Path(".cache"))
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--out", type=Path, default=Path("weights"))
-    parser.add_argument("--device", choices=SCALE_OF, default="cpu")
+    parser.add_argument("--device", choices=SCALE_OF, default=CPU)
     parser.add_argument("--scale", choices=SCALES, help="how much is made (small on a CPU, large on a GPU)")
     parser.add_argument("--minutes", type=positive(float), required=True, help="of this call")
     parser.add_argument("--workers", type=positive(int), default=2, help="processes that render and encode")

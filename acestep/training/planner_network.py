@@ -17,6 +17,7 @@ from transformers import Qwen3Config, Qwen3Model
 
 from acestep.constants import FRAMES_PER_CODE, LATENT_RATE
 from acestep.models.config import AceStepConfig
+from acestep.training.claims import digest_of_sizes
 from acestep.training.learn.trainer import averaged_weights
 from acestep.training.lm_examples import CodedSong, LmExample, song_text
 from acestep.training.sizes import PLANNER, TRANSFORMER
@@ -125,6 +126,11 @@ def _frame_shares() -> Tensor:
     """How much every fact counts, ``[FRAME_FACTS]``."""
     heard = hearing_shares()
     return torch.cat([heard, torch.full((FRAME_FACTS - len(heard),), GRID_SHARE)])
+
+
+def digest_of_planner() -> str:
+    """Of everything that decides what a planner's weights mean."""
+    return digest_of_sizes(PLANNER)
 
 
 def planner_weights(folder: Path) -> dict[str, Tensor]:

@@ -22,6 +22,8 @@ TRANSFORMER = {
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
     "head_dim": 32,
+    "rope_theta": 1_000.0,  # of few frequencies, most tell a beat or a bar from its neighbours
+    "encoder_rope_theta": 1_000_000.0,
     "patch_size": 1,  # so narrow a token has no room for two frames of noise beside what it knows
     "text_hidden_dim": TEXT_WIDTH,
     "num_lyric_encoder_hidden_layers": 1,

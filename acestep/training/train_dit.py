@@ -7,7 +7,7 @@ In: latents of songs, the runs of the autoencoder and the semantic codec. Out: c
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +17,19 @@ from torch import Tensor
 from acestep.conditioning.text import PromptTokenizer
 from acestep.constants import AUDIO_CHANNELS, SAMPLE_RATE, TIMBRE_SECONDS
 from acestep.errors import WeightsError
-from acestep.training.embedded import EmbeddedModel
+from acestep.training.claims import NETWORK, claim
+from acestep.training.embedded import EmbeddedModel, digest_of_model
 from acestep.training.examples import Example, draw_example
 from acestep.training.latents import LatentSong, LatentSongs
 from acestep.training.learn.command import budget_of, run_command, settings_of, trainer_parser
-from acestep.training.learn.flow import FlowBatch, Levels, begin_as_identity, flow_loss, recompute_layers
+from acestep.training.learn.flow import (
+    FlowBatch,
+    Levels,
+    begin_as_identity,
+    draw_forgotten,
+    flow_loss,
+    recompute_layers,
+)
 from acestep.training.learn.trainer import CHECKPOINT, Budget, Figures, Settings, Trainer
 from acestep.training.learn.weighing import channel_weights
 from acestep.training.train_fsq import semantic_weights
@@ -31,7 +39,7 @@ from acestep.training.vocabulary import text_vocabulary
 NEIGHBOURS = 4  # songs of a batch are drawn from this many times as many of about the same length
 AMPLITUDE, ENVELOPE_SHARE = 1, 0.45  # when something sounds matters about as much as what it is
 LEVELS = Levels(0.3, 1.2)  # what a song is like is decided where there is much noise
-FACTS_WEIGHT, WORDS_WEIGHT = 0.5, 0.5  # beside a velocity error of about 1
+FACTS_WEIGHT, WORDS_WEIGHT, BEATS_WEIGHT, LOOKS_WEIGHT = 0.9, 0.5, 1.0, 0.03  # beside a velocity error of about 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +100,20 @@ class DitLoss:
         examples = lessons.examples(step)
         captions = network.captions(examples)
         batch = network.batch(examples, lessons.silence, captions)
-        with network.overheard() as tokens:
-            flow = flow_loss(network.model, batch, lessons.weights.to(batch.target.device), LEVELS)
-        facts, words = network.facts_error(tokens[0], examples), network.words_error(captions, examples)
-        figures = {"flow": flow.item(), "facts": facts.item(), "words": words.item()}
-        return flow + FACTS_WEIGHT * facts + WORDS_WEIGHT * words, figures
+        device = batch.target.device
+        forgotten = draw_forgotten(len(examples), device)
+        with network.overheard() as heard:
+            flow = flow_loss(network.model, batch, forgotten, lessons.weights.to(device), LEVELS)
+        first, middle = heard.tokens
+        told = [replace(one, bpm=None) if gone else one for one, gone in zip(examples, forgotten, strict=True)]
+        errors = {
+            "facts": (FACTS_WEIGHT, network.facts_error(middle, examples)),
+            "words": (WORDS_WEIGHT, network.words_error(captions, examples)),
+            "beats": (BEATS_WEIGHT, network.beats_error(first, told)),
+            "looks": (LOOKS_WEIGHT, network.looks_error(heard.looks, told)),
+        }
+        figures = {"flow": flow.item(), **{name: error.item() for name, (_, error) in errors.items()}}
+        return flow + sum(weight * error for weight, error in errors.values()), figures
 
 
 def new_model(tokens: int, fsq_run: Path, seed: int) -> EmbeddedModel:
@@ -125,7 +142,12 @@ def train_dit(
     *,
     recompute: bool = False,
 ) -> None:
-    """Train, or go on; with ``recompute`` in less memory (see ``recompute_layers``)."""
+    """Train, or go on; with ``recompute`` in less memory (see ``recompute_layers``).
+
+    Raises:
+        WeightsError: the run is of another network.
+    """
+    claim(folder, NETWORK, digest_of_model())
     size = lessons.tokenizer.size
     fresh = not (folder / CHECKPOINT).is_file()
     network = new_model(size, fsq_run, settings.seed) if fresh else EmbeddedModel(size)

@@ -23,7 +23,7 @@ from torch.nn.utils.rnn import pad_sequence
 from acestep.errors import InputError, WeightsError
 from acestep.models.config import AceStepConfig
 from acestep.planner.vocabulary import Vocabulary
-from acestep.training.claims import digest_of_tensors
+from acestep.training.claims import NETWORK, claim, digest_of_tensors
 from acestep.training.compose.brief import stream
 from acestep.training.files import write_beside
 from acestep.training.latents import MIX, LatentSong, LatentSongs
@@ -36,7 +36,7 @@ from acestep.training.lm_examples import (
     draw_worded,
     learn_planner_vocabulary,
 )
-from acestep.training.planner_network import PlannerNetwork
+from acestep.training.planner_network import PlannerNetwork, digest_of_planner
 from acestep.training.sizes import TRANSFORMER
 from acestep.training.train_fsq import SemanticCodec
 
@@ -191,7 +191,12 @@ def new_planner(rows: int, seed: int) -> PlannerNetwork:
 def train_lm(
     songs: LatentSongs, fsq_run: Path, folder: Path, settings: Settings, budget: Budget, batch: int, device: str
 ) -> None:
-    """Train, or go on."""
+    """Train, or go on.
+
+    Raises:
+        WeightsError: the run is of another network, or of another semantic codec.
+    """
+    claim(folder, NETWORK, digest_of_planner())
     vocabulary = Vocabulary.of(planner_tokenizer(folder))
     lessons = LmLessons(coded_songs(songs, fsq_run, folder, device), vocabulary, batch, settings.seed)
     network = new_planner(vocabulary.size, settings.seed).to(device)

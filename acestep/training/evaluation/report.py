@@ -121,18 +121,20 @@ def _answer(row: Row, question: Question, observations: Sequence[Observation]) -
         goals = {"needed": question.needed, "aim": question.aim}
         return Figure(row.name, question.what, question.unit, **goals, note="no song could answer")
     value = float(np.mean(scores))
+    error = float(np.std(scores, ddof=1) / math.sqrt(len(scores))) if len(scores) > 1 else None
+    needed = error if question.beyond_error else question.needed
     return Figure(
         row=row.name,
         what=question.what,
         unit=question.unit,
         value=value,
-        error=float(np.std(scores, ddof=1) / math.sqrt(len(scores))) if len(scores) > 1 else None,
+        error=error,
         songs=len(scores),
         chance=_chance(question, observations) if question.shuffled else None,
         ear=_mean(_scores(question, [(seen.asked, seen.truth) for seen in observations if seen.truth is not None])),
-        needed=question.needed,
+        needed=needed,
         aim=question.aim,
-        met=_met(question, value),
+        met=_met(question, value, needed),
     )
 
 
@@ -151,10 +153,12 @@ def _mean(scores: Sequence[float]) -> float | None:
     return float(np.mean(scores)) if scores else None
 
 
-def _met(question: Question, value: float) -> bool | None:
-    goal = question.needed if question.needed is not None else question.aim
+def _met(question: Question, value: float, needed: float | None) -> bool | None:
+    goal = question.aim if needed is None else needed
     if goal is None:
         return None
+    if question.beyond_error:
+        return value > goal
     return value <= goal if question.less else value >= goal
 
 
@@ -209,7 +213,11 @@ def read_summary(path: Path) -> Summary:
         InputError: the file is not one.
     """
     content = _content(path)
-    return Summary(content["weights"], content["first_seed"], [Figure(**entry) for entry in content["figures"]])
+    try:
+        figures = [Figure(**entry) for entry in content["figures"]]
+    except TypeError as error:
+        raise InputError(f"{path} is not an evaluation of ours: {error}.", field="evaluation") from error
+    return Summary(content["weights"], content["first_seed"], figures)
 
 
 def _read(path: Path, digest: str) -> dict[str, dict[str, Any]]:
@@ -227,6 +235,8 @@ def _content(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read as an evaluation: {error}.", field="evaluation") from error
-    if not isinstance(content, dict) or not {"weights", "figures", "rows"} <= set(content):
-        raise InputError(f"{path} is not an evaluation: it has no weights, figures and rows.", field="evaluation")
+    if not isinstance(content, dict) or not {"weights", "first_seed", "figures", "rows"} <= set(content):
+        raise InputError(
+            f"{path} is not an evaluation: it lacks weights, first_seed, figures or rows.", field="evaluation"
+        )
     return content

@@ -32,6 +32,7 @@ class Question:
         needed, aim: figures to reach; None is only reported.
         less: the lower the better.
         shuffled: chance is the score against other songs' requests.
+        beyond_error: what has to be reached is one standard error, so that it is no accident.
     """
 
     what: str
@@ -41,6 +42,7 @@ class Question:
     aim: float | None = None
     less: bool = False
     shuffled: bool = True
+    beyond_error: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,8 +202,8 @@ ROWS = (
         "guidance",
         observe.observe_guidance,
         (
-            Question("guidance 1 to 5: gain in tempo (aim: over 1 s.e.)", _gain(_tempo), shuffled=False),
-            Question("guidance 1 to 5: gain in key (aim: over 1 s.e.)", _gain(_key), "", shuffled=False),
+            Question("guidance 1 to 5: gain in tempo", _gain(_tempo), shuffled=False, beyond_error=True),
+            Question("guidance 1 to 5: gain in key", _gain(_key), "", shuffled=False, beyond_error=True),
         ),
     ),
     Row(

@@ -13,7 +13,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from acestep.devices import CPU, CUDA, device_facts
+import torch
+
+from acestep.devices import CPU, CUDA, DTYPES, device_facts, natural_dtype
 from acestep.terminal import finish_command
 from acestep.training.learn.trainer import Budget, Settings
 
@@ -38,7 +40,9 @@ def trainer_parser(name: str, description: str, folders: Sequence[str], *, batch
     )
     parser.add_argument("--rate", type=positive(float), default=rate, help="learning rate (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of everything random (%(default)s)")
-    parser.add_argument("--device", choices=(CPU, CUDA), default=CPU, help="cuda trains in bf16 (%(default)s)")
+    parser.add_argument(
+        "--device", choices=(CPU, CUDA), default=CPU, help="a GPU that has bf16 trains in it (%(default)s)"
+    )
     return parser
 
 
@@ -68,8 +72,17 @@ def settings_of(arguments: Namespace, weight_decay: float = 0.0) -> Settings:
         weight_decay=weight_decay,
         accumulate=arguments.accumulate,
         seed=arguments.seed,
-        bf16=device_facts(arguments.device).kind == CUDA,
+        bf16=trains_in_bf16(arguments.device),
     )
+
+
+def trains_in_bf16(device: str) -> bool:
+    """Whether networks are trained in bf16 there.
+
+    Raises:
+        DeviceError: there is no such device.
+    """
+    return DTYPES[natural_dtype(device_facts(device))] is torch.bfloat16
 
 
 def budget_of(arguments: Namespace) -> Budget:

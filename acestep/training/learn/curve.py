@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from acestep.errors import InputError
 from acestep.training.files import write_beside
 
 CURVE = "curve.csv"
+_NUMBER = re.compile(r"-?\d+(\.\d+)?(e[+-]\d+)?|-?inf|nan")
 STEP, SECONDS = "step", "run_seconds"  # the first columns; seconds count from 0 in every call of a trainer
 
 
@@ -47,7 +49,7 @@ class Curve:
 
     def _mend(self, step: int) -> None:
         head, *rows = _rows(self._path)
-        kept = [row for row in rows if len(row) == len(head) and row[0].isdigit() and int(row[0]) <= step]
+        kept = [row for row in rows if _is_whole(row, head) and float(row[0]) <= step]
         if not kept:
             self._path.unlink()
             return
@@ -65,12 +67,18 @@ def read_curve(path: Path) -> dict[str, np.ndarray]:
         InputError: the file is no curve, or has no rows.
     """
     head, *rows = _rows(path)
-    if STEP not in head or not rows or any(len(row) != len(head) for row in rows):
-        raise InputError(f"{path} is not a training curve: it needs a column {STEP!r} and whole rows.", field="curve")
+    if not {STEP, SECONDS} <= set(head) or not rows or not all(_is_whole(row, head) for row in rows):
+        raise InputError(
+            f"{path} is no training curve: it needs columns {STEP!r} and {SECONDS!r} and whole rows.", field="curve"
+        )
     return dict(zip(head, np.array(rows, np.float64).T, strict=True))
 
 
 def _rows(path: Path) -> list[list[str]]:
-    """All rows, at least an empty head."""
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.reader(file)) or [[]]
+    """All lines that were ended, at least an empty head."""
+    text = path.read_text(encoding="utf-8", errors="replace")
+    return list(csv.reader(text[: text.rfind("\n") + 1].splitlines())) or [[]]
+
+
+def _is_whole(row: list[str], head: list[str]) -> bool:
+    return bool(row) and len(row) == len(head) and all(_NUMBER.fullmatch(cell) for cell in row)

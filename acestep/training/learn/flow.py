@@ -80,10 +80,9 @@ def noisy(target: Tensor, level: Tensor, noise: Tensor) -> Tensor:
     return level * noise + (1 - level) * target
 
 
-def forget_some(model: AceStepModel, states: Tensor) -> Tensor:
-    """``states`` ``[B, L, E]`` with those of some items replaced by the null condition."""
-    forgotten = torch.rand(len(states), 1, 1, device=states.device) < CONDITION_DROPOUT
-    return torch.where(forgotten, model.null_conditions(states), states)
+def draw_forgotten(count: int, device: torch.device) -> Tensor:
+    """Which of ``count`` items are told nothing, so that the network can do without, ``[count]``."""
+    return torch.rand(count, device=device) < CONDITION_DROPOUT
 
 
 def velocity(model: AceStepModel, x: Tensor, level: Tensor, batch: FlowBatch, states: Tensor) -> Tensor:
@@ -105,17 +104,22 @@ def masked_error(made: Tensor, wanted: Tensor, mask: Tensor) -> Tensor:
 
 
 def flow_loss(
-    model: AceStepModel, batch: FlowBatch, weights: Tensor | None = None, levels: Levels = PUBLISHED_LEVELS
+    model: AceStepModel,
+    batch: FlowBatch,
+    forgotten: Tensor,
+    weights: Tensor | None = None,
+    levels: Levels = PUBLISHED_LEVELS,
 ) -> Tensor:
-    """The flow-matching loss of a batch; noise, levels and dropout come from torch's generators.
+    """The flow-matching loss of a batch; noise and levels come from torch's generators.
 
     Args:
+        forgotten: items whose conditions are replaced by the null condition, ``[B]``; see ``draw_forgotten``.
         weights: how much the error of each latent channel counts, ``[C]``, mean 1; None is all alike.
         levels: where noise levels come from.
     """
     level = levels.draw(len(batch.target), batch.target.device)
     noise = torch.randn_like(batch.target)
-    told = forget_some(model, batch.states)
+    told = torch.where(forgotten[:, None, None], model.null_conditions(batch.states), batch.states)
     made = velocity(model, noisy(batch.target, level, noise), level, batch, told)
     mask = frame_mask(batch) if weights is None else frame_mask(batch) * weights
     return masked_error(made, noise - batch.target, mask)

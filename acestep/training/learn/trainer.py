@@ -74,6 +74,9 @@ class Trainer:
             are seeded per micro step; whatever else it draws must come from the micro step too.
         settings: how.
         folder: of the checkpoints and the curve.
+
+    Raises:
+        WeightsError: the folder holds a run of another network.
     """
 
     def __init__(self, network: nn.Module, loss: Loss, settings: Settings, folder: Path) -> None:
@@ -167,6 +170,8 @@ class Trainer:
                 self.averaged[name].copy_(value)
 
     def _restore(self, state: Mapping[str, object]) -> None:
+        if state["network"].keys() != self.network.state_dict().keys():
+            raise WeightsError(f"{self.folder} holds a run of another network; name a new folder.")
         self.network.load_state_dict(state["network"], strict=True)
         self.averaged = dict(state["averaged"])
         optimiser, ours = state["optimiser"], self._optimiser.state_dict()["param_groups"]
