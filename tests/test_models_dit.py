@@ -12,9 +12,9 @@ from torch import Tensor
 from acestep.models.config import FULL, AceStepConfig
 from acestep.models.dit import CrossCache, DiT, sinusoid
 
-from models_support import SMALL, SMALL_XL, AttentionSpy, assert_close, diffusers_twin, draw, random_model
+from models_support import SMALL, SMALL_TINY, SMALL_XL, AttentionSpy, assert_close, diffusers_twin, draw, random_model
 
-CONFIGS = pytest.mark.parametrize("config", [SMALL, SMALL_XL], ids=["2B", "XL"])
+CONFIGS = pytest.mark.parametrize("config", [SMALL, SMALL_XL, SMALL_TINY], ids=["2B", "XL", "tiny"])
 T_GRID = [1, 2, 5, 129, 257, 600]
 
 

@@ -29,7 +29,6 @@ from acestep.tasks import (
     TEXT2MUSIC_INSTRUCTION,
 )
 from acestep.training import examples as tasks
-from acestep.training import train_dit as train_dit_module
 from acestep.training.begin import begin_runs
 from acestep.training.corpus import Corpus, make_corpus
 from acestep.training.distill import distill
@@ -52,7 +51,16 @@ from acestep.training.learn.trainer import Budget, Settings, averaged_weights
 from acestep.training.make_tiny import Effort, Place, Scale, main, make_tiny
 from acestep.training.render.bank import SETTING
 from acestep.training.songs import HELD_OUT_SEED, SongRecord, record_of, training_score
-from acestep.training.train_dit import DitLoss, Lessons, make_lessons, train_dit
+from acestep.training.train_dit import (
+    BEATS_WEIGHT,
+    FACTS_WEIGHT,
+    LOOKS_WEIGHT,
+    WORDS_WEIGHT,
+    DitLoss,
+    Lessons,
+    make_lessons,
+    train_dit,
+)
 from acestep.training.train_fsq import SemanticCodec, train_fsq
 from acestep.training.train_lm import train_lm
 from acestep.training.train_vae import train_vae, trained_vae
@@ -323,6 +331,7 @@ def test_what_the_networks_know_reaches_text_encoder_and_detokenizer(
     assert network.model.detokenizer.proj_out.weight.grad.abs().sum() > 0
     assert all(weight.grad is None for weight in network.model.tokenizer.parameters())
     assert len(heard.looks) == len(network.model.decoder.layers) // 2 - 1
+    assert network.looks_error([], examples) == 0.0
     assert network.facts_error(middle[1:], examples[1:]) == 0.0, "a track alone is no whole song"
 
 
@@ -348,10 +357,10 @@ def test_all_lessons_count(lessons: Lessons, monkeypatch: pytest.MonkeyPatch) ->
     loss, figures = DitLoss(lessons)(network, 0)
     weights = {
         "flow": 1.0,
-        "facts": train_dit_module.FACTS_WEIGHT,
-        "words": train_dit_module.WORDS_WEIGHT,
-        "beats": train_dit_module.BEATS_WEIGHT,
-        "looks": train_dit_module.LOOKS_WEIGHT,
+        "facts": FACTS_WEIGHT,
+        "words": WORDS_WEIGHT,
+        "beats": BEATS_WEIGHT,
+        "looks": LOOKS_WEIGHT,
     }
     assert min(weights.values()) > 0
     assert loss.item() == pytest.approx(sum(weights[name] * figure for name, figure in figures.items()), rel=1e-5)

@@ -9,7 +9,6 @@ optimisers and ears; latents and codes have to be made again, of the autoencoder
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -19,6 +18,7 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
+from acestep.checkpoints.files import read_json
 from acestep.checkpoints.registry import EMBEDDED_BASE_MODEL, EMBEDDED_MODEL, LANGUAGE_MODELS
 from acestep.errors import InputError, WeightsError
 from acestep.training.claims import NETWORK, claim
@@ -84,7 +84,7 @@ def _networks(weights: Path) -> Iterator[tuple[str, nn.Module]]:
 def _taken_up(path: Path, network: Network, sizes: Mapping[str, object]) -> Network:
     """The network with the weights of a file, beside which there is a configuration with the same sizes."""
     held, known = load_file(_existing(path)), network.state_dict()
-    written = json.loads(_existing(path.with_name("config.json")).read_text(encoding="utf-8"))
+    written = read_json(path.with_name("config.json"))
     fits = held.keys() == known.keys() and all(held[name].shape == one.shape for name, one in known.items())
     if not fits or any(written.get(name) != size for name, size in sizes.items()):
         raise WeightsError(f"{path} is of another network than training has here (training/sizes.py).")

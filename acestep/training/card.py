@@ -9,13 +9,13 @@ Every figure comes from the files; what is not there is not said. Refuses to mea
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from safetensors import safe_open
 
+from acestep.checkpoints.files import read_json
 from acestep.checkpoints.registry import EMBEDDED_BASE_MODEL, EMBEDDED_MODEL
 from acestep.errors import InputError
 from acestep.training.compose.lyrics import LANGUAGES_SUNG
@@ -134,7 +134,7 @@ def _numbers(path: Path) -> int:
 
 
 def _width(config: Path) -> str:
-    raw = json.loads(config.read_text(encoding="utf-8"))
+    raw = read_json(config)
     layers = raw.get("num_hidden_layers")
     return f"{raw['hidden_size']} x {layers}" if layers is not None else ""
 

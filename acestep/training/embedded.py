@@ -33,7 +33,7 @@ from acestep.training.truth import FRAME_FACTS, GRID, SONG_FACTS
 PLACE_SHARE = 8.0  # of the place in beat and bar among the facts of a frame: little else shows it in a noisy song
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Overheard:
     """What is heard of a forward.
 
@@ -113,9 +113,11 @@ class EmbeddedModel(nn.Module):
         return torch.stack(errors).mean() if errors else tokens.new_zeros(())
 
     def looks_error(self, looks: Sequence[Look], examples: Sequence[Example]) -> Tensor:
-        """How far the guided heads look elsewhere than a beat away, where examples say how far that is."""
-        lengths = [self._tokens(example) for example in examples]
-        return torch.stack([look.error(self._beats(examples), lengths) for look in looks]).mean()
+        """How far the guided heads look elsewhere than a beat away, where examples say how far that is; 0 if a
+        transformer is so shallow that there are none."""
+        beats, lengths = self._beats(examples), [self._tokens(example) for example in examples]
+        errors = [look.error(beats, lengths) for look in looks]
+        return torch.stack(errors).mean() if errors else beats.new_zeros(())
 
     def _beats(self, examples: Sequence[Example]) -> Tensor:
         """Tokens in a beat, ``[B]``; NaN where the tempo is open."""

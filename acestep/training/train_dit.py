@@ -105,7 +105,9 @@ class DitLoss:
         with network.overheard() as heard:
             flow = flow_loss(network.model, batch, forgotten, lessons.weights.to(device), LEVELS)
         first, middle = heard.tokens
-        told = [replace(one, bpm=None) if gone else one for one, gone in zip(examples, forgotten, strict=True)]
+        told = [
+            replace(one, bpm=None) if gone else one for one, gone in zip(examples, forgotten.tolist(), strict=True)
+        ]
         errors = {
             "facts": (FACTS_WEIGHT, network.facts_error(middle, examples)),
             "words": (WORDS_WEIGHT, network.words_error(captions, examples)),

@@ -15,7 +15,7 @@ from typing import NoReturn
 
 import torch
 
-from acestep.devices import CPU, CUDA, DTYPES, device_facts, natural_dtype
+from acestep.devices import CPU, CUDA, choose_placement
 from acestep.terminal import finish_command
 from acestep.training.learn.trainer import Budget, Settings
 
@@ -80,9 +80,9 @@ def trains_in_bf16(device: str) -> bool:
     """Whether networks are trained in bf16 there.
 
     Raises:
-        DeviceError: there is no such device.
+        DeviceError: there is no such device, or it is too old for these networks.
     """
-    return DTYPES[natural_dtype(device_facts(device))] is torch.bfloat16
+    return choose_placement(device).dtype is torch.bfloat16
 
 
 def budget_of(arguments: Namespace) -> Budget:

@@ -18,8 +18,8 @@ from acestep.errors import InputError
 from acestep.training.files import write_beside
 
 CURVE = "curve.csv"
-_NUMBER = re.compile(r"-?\d+(\.\d+)?(e[+-]\d+)?|-?inf|nan")
 STEP, SECONDS = "step", "run_seconds"  # the first columns; seconds count from 0 in every call of a trainer
+_NUMBER = re.compile(r"-?\d+(\.\d+)?(e[+-]\d+)?|-?inf|nan")
 
 
 class Curve:
